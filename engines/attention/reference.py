@@ -1,0 +1,189 @@
+"""Attention by gathering each sequence's blocks and calling scaled-dot-product attention.
+
+The oracle for every faster backend, and the one that runs on a CPU. Decodes of similar length are
+gathered together, so that little of a copy is padding. Copies go into one scratch buffer that is
+kept: on a CPU, fresh pages for each would cost more than the copy itself.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+from engines.attention.base import AttentionShape, StepLayout
+
+CPU_GROUP_TOKENS = 1 << 14
+CUDA_GROUP_TOKENS = 1 << 19
+SHORTEST_IN_GROUP = 0.75
+"""A group's shortest context, as a share of its longest (beyond the first few blocks)."""
+
+
+@dataclass(slots=True)
+class DecodeGroup:
+    """Decodes that are computed by one call.
+
+    rows: int64 `[seqs]` among the step's tokens; blocks: int64 `[seqs * blocks]`; bias: additive
+    mask `[seqs, 1, 1, context]`, or None where every gathered slot is seen.
+    """
+
+    rows: torch.Tensor | slice
+    blocks: torch.Tensor
+    num_seqs: int
+    context: int
+    bias: torch.Tensor | None
+
+
+@dataclass(slots=True)
+class PrefillChunk:
+    """One prompt's new tokens `first:last`; mask bool `[new, context]`, or None if plain causal."""
+
+    first: int
+    last: int
+    blocks: torch.Tensor
+    context: int
+    mask: torch.Tensor | None
+
+
+@dataclass(slots=True)
+class ReferenceStep:
+    slots: torch.Tensor
+    groups: list[DecodeGroup]
+    chunks: list[PrefillChunk]
+
+
+class ReferenceAttention:
+    """Gather and SDPA; see the module's docstring. Satisfies `AttentionBackend`."""
+
+    name = "reference"
+
+    def __init__(
+        self, shape: AttentionShape, block_size: int, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        self.shape = shape
+        self.block_size = block_size
+        self.device = device
+        self.dtype = dtype
+        self.group_tokens = CPU_GROUP_TOKENS if device.type == "cpu" else CUDA_GROUP_TOKENS
+        self._scratch = [torch.empty(0, dtype=dtype, device=device) for _ in range(2)]
+
+    def begin_step(self, layout: StepLayout) -> ReferenceStep:
+        slots = torch.from_numpy(layout.slots).to(self.device)
+        groups = self._decode_groups(layout) if layout.num_decodes else []
+        chunks = []
+        first = layout.num_decodes
+        for index in range(layout.num_decodes, len(layout.query_lens)):
+            new, context = int(layout.query_lens[index]), int(layout.context_lens[index])
+            table = layout.block_tables[index, : -(-context // self.block_size)]
+            chunks.append(
+                PrefillChunk(first, first + new, self._ids(table), context, self._mask(new, context))
+            )
+            first += new
+        return ReferenceStep(slots, groups, chunks)
+
+    def forward(
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        kv: torch.Tensor,
+        step: ReferenceStep,
+    ) -> torch.Tensor:
+        heads, kv_heads, dim = self.shape.num_heads, self.shape.num_kv_heads, self.shape.head_dim
+        keys, values = kv[0].view(-1, kv_heads, dim), kv[1].view(-1, kv_heads, dim)
+        keys.index_copy_(0, step.slots, key)
+        values.index_copy_(0, step.slots, value)
+        output = query.new_empty(query.shape[0], heads * dim)
+        for group in step.groups:
+            # The query heads that share a KV head become its query positions: no copy of K or V.
+            grouped = query[group.rows].view(group.num_seqs, kv_heads, heads // kv_heads, dim)
+            seen = (group.num_seqs, -1, kv_heads, dim)
+            k, v = (
+                gathered.view(seen)[:, : group.context].transpose(1, 2)
+                for gathered in self._gather(kv, group.blocks)
+            )
+            attended = scaled_dot_product_attention(
+                grouped, k, v, attn_mask=group.bias, scale=self.shape.scale
+            )
+            output[group.rows] = attended.reshape(group.num_seqs, heads * dim)
+        for chunk in step.chunks:
+            new = chunk.last - chunk.first
+            # KV heads become the batch and the query heads of each share them with stride 0.
+            q = query[chunk.first : chunk.last].view(new, kv_heads, heads // kv_heads, dim)
+            q = q.permute(1, 2, 0, 3)
+            k, v = (
+                gathered.view(-1, kv_heads, dim)[: chunk.context]
+                .transpose(0, 1)
+                .unsqueeze(1)
+                .expand(-1, heads // kv_heads, -1, -1)
+                for gathered in self._gather(kv, chunk.blocks)
+            )
+            attended = scaled_dot_product_attention(
+                q, k, v, attn_mask=chunk.mask, is_causal=chunk.mask is None, scale=self.shape.scale
+            )
+            output[chunk.first : chunk.last] = attended.permute(2, 0, 1, 3).reshape(new, heads * dim)
+        return output
+
+    def _gather(self, kv: torch.Tensor, blocks: torch.Tensor) -> list[torch.Tensor]:
+        """Keys and values of `blocks`, `[blocks, block_size, kv_heads, head_dim]` each."""
+        shape = (len(blocks), *kv.shape[2:])
+        size = math.prod(shape)
+        if self._scratch[0].numel() < size:
+            self._scratch = [
+                torch.empty(size, dtype=self.dtype, device=self.device) for _ in range(2)
+            ]
+        return [
+            torch.index_select(cache, 0, blocks, out=scratch[:size].view(shape))
+            for cache, scratch in zip(kv, self._scratch, strict=True)
+        ]
+
+    def _decode_groups(self, layout: StepLayout) -> list[DecodeGroup]:
+        contexts = layout.context_lens[: layout.num_decodes]
+        order = np.argsort(-contexts, kind="stable")
+        groups, start = [], 0
+        while start < len(order):
+            longest = int(contexts[order[start]])
+            count = max(1, min(self.group_tokens // longest, len(order) - start))
+            shortest = SHORTEST_IN_GROUP * longest - 4 * self.block_size
+            rows = order[start : start + count]
+            rows = rows[contexts[rows] >= shortest]
+            count = len(rows)
+            start += count
+            num_blocks = -(-longest // self.block_size)
+            tables = layout.block_tables[rows, :num_blocks]
+            everyone = count == layout.num_decodes and np.array_equal(rows, np.arange(count))
+            selected = slice(0, count) if everyone else self._ids(rows)
+            groups.append(
+                DecodeGroup(
+                    selected, self._ids(tables), count, longest, self._bias(contexts[rows], longest)
+                )
+            )
+        return groups
+
+    def _bias(self, contexts: np.ndarray, longest: int) -> torch.Tensor | None:
+        window = self.shape.sliding_window
+        if (contexts == longest).all() and (window is None or longest <= window):
+            return None
+        positions = np.arange(longest)
+        seen = positions < contexts[:, None]
+        if window is not None:
+            seen &= positions >= contexts[:, None] - window
+        bias = np.where(seen, np.float32(0), np.float32(-np.inf))[:, None, None, :]
+        return torch.from_numpy(bias).to(self.device, self.dtype)
+
+    def _mask(self, new: int, context: int) -> torch.Tensor | None:
+        window = self.shape.sliding_window
+        if new == context and (window is None or context <= window):
+            return None
+        query_positions = np.arange(context - new, context)[:, None]
+        positions = np.arange(context)
+        seen = positions <= query_positions
+        if window is not None:
+            seen &= positions > query_positions - window
+        return torch.from_numpy(seen).to(self.device)
+
+    def _ids(self, values: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(values.astype(np.int64).ravel()).to(self.device)

@@ -1,0 +1,238 @@
+"""What every engine is: the contract that a runner drives and a recorder reads."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from engines.scheduling.sequence import NOT_REACHED, Sequence, Status
+from workloads.request import Request
+
+Clock = Callable[[], int]
+"""Nanoseconds since the run's start, on one monotonic clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRecord:
+    """One request's whole story, written once, when it ends.
+
+    Stamps (`_ns`) are nanoseconds since the run's start, -1 where a stage was not reached.
+
+    Attributes:
+        status: "ok", "failed", "cancelled", "rejected" or "unfinished".
+        reason: why it did not end "ok"; empty otherwise.
+        first_tokens: output tokens in the first emission (the n_first of TPOT).
+        cached_tokens: prompt tokens served from the prefix cache.
+        recomputed_tokens: tokens computed again after preemptions.
+        recompute_ns: time from each preemption to the end of the step that had computed the lost
+            tokens again; `ttft_recompute_ns` is the part before the first token.
+    """
+
+    request_id: int
+    status: str
+    reason: str
+    scheduled_ns: int
+    admitted_ns: int
+    started_ns: int
+    prefilled_ns: int
+    transferred_ns: int
+    first_token_ns: int
+    last_token_ns: int
+    finished_ns: int
+    prompt_tokens: int
+    max_tokens: int
+    output_tokens: int
+    first_tokens: int
+    cached_tokens: int
+    preemptions: int
+    recomputed_tokens: int
+    recompute_ns: int
+    ttft_recompute_ns: int
+    priority: int
+    fitted: bool
+
+
+def record_of(sequence: Sequence, finished_ns: int, reason: str = "") -> RequestRecord:
+    """The record of a sequence that has left its scheduler."""
+    request = sequence.request
+    output_tokens = sequence.num_tokens - sequence.num_prompt
+    return RequestRecord(
+        request_id=request.request_id,
+        status=str(sequence.status),
+        reason=reason,
+        scheduled_ns=request.scheduled_ns,
+        admitted_ns=sequence.admitted_ns,
+        started_ns=sequence.started_ns,
+        prefilled_ns=sequence.prefilled_ns,
+        transferred_ns=NOT_REACHED,
+        first_token_ns=sequence.first_token_ns,
+        last_token_ns=sequence.last_token_ns,
+        finished_ns=finished_ns,
+        prompt_tokens=sequence.num_prompt,
+        max_tokens=request.max_tokens,
+        output_tokens=output_tokens,
+        first_tokens=min(output_tokens, 1),
+        cached_tokens=sequence.cached_tokens,
+        preemptions=sequence.preemptions,
+        recomputed_tokens=sequence.recomputed_tokens,
+        recompute_ns=sequence.recompute_ns,
+        ttft_recompute_ns=sequence.recompute_before_first_ns,
+        priority=request.priority,
+        fitted=request.fitted,
+    )
+
+
+def rejection(request: Request, now_ns: int, reason: str) -> RequestRecord:
+    """The record of a request that an engine never took in."""
+    return RequestRecord(
+        request_id=request.request_id,
+        status=str(Status.REJECTED),
+        reason=reason,
+        scheduled_ns=request.scheduled_ns,
+        admitted_ns=NOT_REACHED,
+        started_ns=NOT_REACHED,
+        prefilled_ns=NOT_REACHED,
+        transferred_ns=NOT_REACHED,
+        first_token_ns=NOT_REACHED,
+        last_token_ns=NOT_REACHED,
+        finished_ns=now_ns,
+        prompt_tokens=request.prompt_tokens,
+        max_tokens=request.max_tokens,
+        output_tokens=0,
+        first_tokens=0,
+        cached_tokens=0,
+        preemptions=0,
+        recomputed_tokens=0,
+        recompute_ns=0,
+        ttft_recompute_ns=0,
+        priority=request.priority,
+        fitted=request.fitted,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class EngineEvent:
+    """Something that a log should show.
+
+    Attributes:
+        kind: "prefill" (a chunk of a prompt was computed), "preempt" or "evict".
+        tokens: tokens of the chunk, tokens lost, or blocks evicted.
+    """
+
+    kind: str
+    request_id: int
+    tokens: int
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """One step of one worker, as it is recorded.
+
+    Attributes:
+        index: from 0, without gaps.
+        kind: "prefill", "decode" or "mixed".
+        schedule_ns: host time spent on planning before `start_ns`.
+        start_ns, end_ns: from the first launch until the sampled tokens are on the host.
+        emitted_ids: int64 `[n]`, requests that got tokens; `emitted_tokens`: int64 `[n]`, how many.
+        running, waiting: requests after the step.
+        live_blocks, cached_blocks: of the KV pool, after the step.
+        records: requests that ended in this step.
+    """
+
+    index: int
+    kind: str
+    schedule_ns: int
+    start_ns: int
+    end_ns: int
+    num_seqs: int
+    prefill_tokens: int
+    decode_tokens: int
+    emitted_ids: npt.NDArray[np.int64]
+    emitted_tokens: npt.NDArray[np.int64]
+    running: int
+    waiting: int
+    live_blocks: int
+    cached_blocks: int
+    records: list[RequestRecord] = field(default_factory=list)
+    events: list[EngineEvent] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolState:
+    """KV blocks of one pool, in blocks; `usable` = live + cached + free."""
+
+    name: str
+    block_size: int
+    usable: int
+    live: int
+    cached: int
+    free: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineState:
+    """What an engine holds at this moment."""
+
+    running: int
+    waiting: int
+    pools: tuple[PoolState, ...]
+
+
+class Engine(ABC):
+    """Takes requests in, computes them step by step, and hands out what happened.
+
+    One thread drives an engine: `submit` what has arrived, `step` while `has_work`. A request's
+    record comes out exactly once: from `submit` if it is rejected, in a step's `records` when it
+    ends, or from `cancel`.
+    """
+
+    name: str
+
+    @property
+    @abstractmethod
+    def has_work(self) -> bool:
+        """Whether a request is waiting or running."""
+
+    @property
+    @abstractmethod
+    def max_model_len(self) -> int:
+        """Prompt and output tokens that one request may have together."""
+
+    @abstractmethod
+    def submit(self, request: Request) -> RequestRecord | None:
+        """Takes a request in, now; a record at once if it could never be served."""
+
+    @abstractmethod
+    def cancel(
+        self, request_id: int, status: Status = Status.CANCELLED, reason: str = ""
+    ) -> RequestRecord | None:
+        """Ends a request between two steps and frees its blocks; None if it isn't here."""
+
+    @abstractmethod
+    def step(self) -> StepResult | None:
+        """Computes one step; None if there was nothing to compute."""
+
+    @abstractmethod
+    def request_ids(self) -> list[int]:
+        """Every request that is waiting or running."""
+
+    @abstractmethod
+    def state(self) -> EngineState:
+        """What it holds now; cheap, for displays."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, object]:
+        """Its settings as they came to be, for the run's record: JSON values only."""
+
+    @abstractmethod
+    def check_integrity(self) -> None:
+        """Verifies every invariant; raises `IntegrityError` at the first that does not hold."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Gives its memory back; it can't be used afterwards."""

@@ -1,0 +1,236 @@
+"""The shape of a decoder: read from a checkpoint's configuration, or named."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from engines.errors import ModelError
+
+ARCHITECTURES = {
+    "LlamaForCausalLM": "llama",
+    "MistralForCausalLM": "mistral",
+    "Qwen2ForCausalLM": "qwen2",
+    "Qwen3ForCausalLM": "qwen3",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RopeScaling:
+    """Llama-3 frequency scaling (`rope_type` "llama3") or plain position interpolation ("linear")."""
+
+    kind: str
+    factor: float
+    low_freq_factor: float = 1.0
+    high_freq_factor: float = 4.0
+    original_max_position: int = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """A decoder-only transformer of the Llama family.
+
+    RMSNorm, rotary positions, grouped-query attention and SwiGLU; per-head q/k norm, biases on
+    q/k/v (and o), tied embeddings and a sliding window by configuration.
+    """
+
+    name: str
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    max_position: int
+    rms_norm_eps: float = 1e-5
+    rope_theta: float = 10_000.0
+    rope_scaling: RopeScaling | None = None
+    tie_embeddings: bool = False
+    qkv_bias: bool = False
+    output_bias: bool = False
+    mlp_bias: bool = False
+    qk_norm: bool = False
+    sliding_window: int | None = None
+    stop_token_ids: tuple[int, ...] = ()
+    bos_token_id: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.num_heads % self.num_kv_heads:
+            raise ModelError(
+                f"{self.name}: {self.num_heads} attention heads cannot share "
+                f"{self.num_kv_heads} KV heads evenly; the configuration is broken"
+            )
+        if self.head_dim % 2:
+            raise ModelError(f"{self.name}: head_dim {self.head_dim} is odd; rotary needs pairs")
+
+    @property
+    def num_parameters(self) -> int:
+        """Weights in the model, embeddings counted once when they are tied."""
+        q, kv = self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim
+        attention = self.hidden_size * (2 * q + 2 * kv)
+        attention += (q + 2 * kv) if self.qkv_bias else 0
+        attention += self.hidden_size if self.output_bias else 0
+        attention += 2 * self.head_dim if self.qk_norm else 0
+        mlp = 3 * self.hidden_size * self.intermediate_size
+        mlp += (2 * self.intermediate_size + self.hidden_size) if self.mlp_bias else 0
+        layers = self.num_layers * (attention + mlp + 2 * self.hidden_size)
+        tables = self.vocab_size * self.hidden_size * (1 if self.tie_embeddings else 2)
+        return layers + tables + self.hidden_size
+
+    def kv_bytes_per_token(self, element_bytes: int) -> int:
+        """Bytes of keys and values that one token holds over all layers."""
+        return 2 * self.num_layers * self.num_kv_heads * self.head_dim * element_bytes
+
+
+def from_hugging_face(raw: Mapping[str, Any], name: str) -> ModelConfig:
+    """A `config.json` of transformers (4.x or 5.x spelling) as a `ModelConfig`.
+
+    Raises:
+        ModelError: an architecture, activation or rotary scaling that is not supported, or a
+            missing or impossible value; the message names the key.
+    """
+    architectures = raw.get("architectures") or []
+    kind = next((ARCHITECTURES[a] for a in architectures if a in ARCHITECTURES), None)
+    if kind is None:
+        raise ModelError(
+            f"{name}: architecture {architectures or 'unnamed'} is not supported; "
+            f"supported are {', '.join(ARCHITECTURES)}"
+        )
+    activation = raw.get("hidden_act", "silu")
+    if activation not in ("silu", "swish"):
+        raise ModelError(f"{name}: hidden_act {activation!r} is not supported; only 'silu' is")
+
+    def whole(key: str, default: int | None = None) -> int:
+        value = raw.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ModelError(f"{name}: config.json has {key} = {value!r}; a whole number ≥ 1 is needed")
+        return value
+
+    num_heads = whole("num_attention_heads")
+    hidden_size = whole("hidden_size")
+    head_dim = raw.get("head_dim") or hidden_size // num_heads
+    window = raw.get("sliding_window") if kind == "mistral" or raw.get("use_sliding_window") else None
+    stop = raw.get("eos_token_id")
+    theta, scaling = _rope(raw, name)
+    return ModelConfig(
+        name=name,
+        vocab_size=whole("vocab_size"),
+        hidden_size=hidden_size,
+        intermediate_size=whole("intermediate_size"),
+        num_layers=whole("num_hidden_layers"),
+        num_heads=num_heads,
+        num_kv_heads=whole("num_key_value_heads", num_heads),
+        head_dim=int(head_dim),
+        max_position=whole("max_position_embeddings", 2048),
+        rms_norm_eps=float(raw.get("rms_norm_eps", 1e-6)),
+        rope_theta=theta,
+        rope_scaling=scaling,
+        tie_embeddings=bool(raw.get("tie_word_embeddings", False)),
+        qkv_bias=kind == "qwen2" or bool(raw.get("attention_bias", False)),
+        output_bias=kind != "qwen2" and bool(raw.get("attention_bias", False)),
+        mlp_bias=bool(raw.get("mlp_bias", False)),
+        qk_norm=kind == "qwen3",
+        sliding_window=window,
+        stop_token_ids=() if stop is None else tuple(stop) if isinstance(stop, list) else (stop,),
+        bos_token_id=raw.get("bos_token_id"),
+    )
+
+
+def _rope(raw: Mapping[str, Any], name: str) -> tuple[float, RopeScaling | None]:
+    """Base and scaling; transformers 5 moved both into `rope_parameters`."""
+    parameters = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
+    theta = float(parameters.get("rope_theta", raw.get("rope_theta", 10_000.0)))
+    kind = parameters.get("rope_type", parameters.get("type", "default"))
+    if kind == "default":
+        return theta, None
+    if kind == "linear":
+        return theta, RopeScaling("linear", float(parameters["factor"]))
+    if kind == "llama3":
+        return theta, RopeScaling(
+            "llama3",
+            float(parameters["factor"]),
+            float(parameters["low_freq_factor"]),
+            float(parameters["high_freq_factor"]),
+            int(parameters["original_max_position_embeddings"]),
+        )
+    raise ModelError(
+        f"{name}: rope_type {kind!r} is not supported; supported are default, linear and llama3"
+    )
+
+
+def _llama(name: str, **shape: Any) -> ModelConfig:
+    defaults: dict[str, Any] = {"head_dim": 128, "rms_norm_eps": 1e-5}
+    return ModelConfig(name=name, **(defaults | shape))
+
+
+_LLAMA3_ROPE = RopeScaling("llama3", 8.0, 1.0, 4.0, 8192)
+
+SHAPES: dict[str, ModelConfig] = {
+    shape.name: shape
+    for shape in (
+        _llama(
+            "tiny", vocab_size=512, hidden_size=64, intermediate_size=128, num_layers=2, num_heads=4,
+            num_kv_heads=2, head_dim=16, max_position=4096, tie_embeddings=True,
+        ),
+        _llama(
+            "smollm2-135m", vocab_size=49_152, hidden_size=576, intermediate_size=1536, num_layers=30,
+            num_heads=9, num_kv_heads=3, head_dim=64, max_position=8192, rope_theta=100_000.0,
+            tie_embeddings=True,
+        ),
+        _llama(
+            "smollm2-1.7b", vocab_size=49_152, hidden_size=2048, intermediate_size=8192, num_layers=24,
+            num_heads=32, num_kv_heads=32, head_dim=64, max_position=8192, rope_theta=130_000.0,
+            tie_embeddings=True,
+        ),
+        _llama(
+            "qwen2.5-0.5b", vocab_size=151_936, hidden_size=896, intermediate_size=4864, num_layers=24,
+            num_heads=14, num_kv_heads=2, head_dim=64, max_position=32_768, rope_theta=1_000_000.0,
+            rms_norm_eps=1e-6, qkv_bias=True, tie_embeddings=True,
+        ),
+        _llama(
+            "qwen2.5-7b", vocab_size=152_064, hidden_size=3584, intermediate_size=18_944, num_layers=28,
+            num_heads=28, num_kv_heads=4, max_position=32_768, rope_theta=1_000_000.0,
+            rms_norm_eps=1e-6, qkv_bias=True,
+        ),
+        _llama(
+            "qwen3-0.6b", vocab_size=151_936, hidden_size=1024, intermediate_size=3072, num_layers=28,
+            num_heads=16, num_kv_heads=8, max_position=40_960, rope_theta=1_000_000.0,
+            rms_norm_eps=1e-6, qk_norm=True, tie_embeddings=True,
+        ),
+        _llama(
+            "qwen3-8b", vocab_size=151_936, hidden_size=4096, intermediate_size=12_288, num_layers=36,
+            num_heads=32, num_kv_heads=8, max_position=40_960, rope_theta=1_000_000.0,
+            rms_norm_eps=1e-6, qk_norm=True,
+        ),
+        _llama(
+            "llama-3.2-1b", vocab_size=128_256, hidden_size=2048, intermediate_size=8192, num_layers=16,
+            num_heads=32, num_kv_heads=8, head_dim=64, max_position=131_072, rope_theta=500_000.0,
+            rope_scaling=RopeScaling("llama3", 32.0, 1.0, 4.0, 8192), tie_embeddings=True,
+        ),
+        _llama(
+            "llama-3.1-8b", vocab_size=128_256, hidden_size=4096, intermediate_size=14_336, num_layers=32,
+            num_heads=32, num_kv_heads=8, max_position=131_072, rope_theta=500_000.0,
+            rope_scaling=_LLAMA3_ROPE,
+        ),
+        _llama(
+            "mistral-7b", vocab_size=32_768, hidden_size=4096, intermediate_size=14_336, num_layers=32,
+            num_heads=32, num_kv_heads=8, max_position=32_768, rope_theta=1_000_000.0,
+        ),
+    )
+}
+
+
+def named_shape(name: str) -> ModelConfig:
+    """The published shape called `name`, for random weights.
+
+    Raises:
+        ModelError: no such shape; the message lists all, nearest first.
+    """
+    if name in SHAPES:
+        return SHAPES[name]
+    near = difflib.get_close_matches(name, SHAPES, n=3, cutoff=0.4)
+    names = near + [known for known in SHAPES if known not in near]
+    raise ModelError(f"no model shape is called {name!r}; there are {', '.join(names)}")

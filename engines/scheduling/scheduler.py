@@ -1,0 +1,510 @@
+"""Which tokens of which requests go into the next step.
+
+Every step is one list of rows with a number of new tokens each: decodes bring one, prompts bring
+a chunk. Running decodes come first, then prompts already begun, then waiting requests, until the
+token budget, the sequence limit or the KV blocks run out.
+"""
+
+from __future__ import annotations
+
+import bisect
+import heapq
+import operator
+from collections.abc import Sequence as Row
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from engines.errors import EngineConfigError, IntegrityError
+from engines.scheduling.blocks import NULL_BLOCK, ROOT_HASH, BlockPool, chain_hash
+from engines.scheduling.sequence import NOT_REACHED, Sequence, SequenceTable, Status
+from workloads.request import Request
+
+POLICIES = ("fcfs", "priority")
+BATCHING = ("continuous", "static")
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerConfig:
+    """Limits and switches of a scheduler.
+
+    Attributes:
+        max_num_seqs: sequences that run at once.
+        max_num_batched_tokens: token budget of a step.
+        max_model_len: prompt and output tokens of one sequence.
+        chunked_prefill: a prompt may be computed over several steps; if off, a prompt waits for
+            a step with room for all of it.
+        policy: "fcfs" (arrival order) or "priority" (lower `Request.priority` first).
+        batching: "continuous", or "static": a batch is formed, prefilled and decoded to its end
+            before the next one is formed; the baseline that continuous batching replaced
+            (Orca, OSDI '22).
+        watermark: share of the pool kept free when a request is admitted beside running ones, so
+            that their growth doesn't preempt it at once.
+    """
+
+    max_num_seqs: int = 256
+    max_num_batched_tokens: int = 8192
+    max_model_len: int = 8192
+    chunked_prefill: bool = True
+    policy: str = "fcfs"
+    batching: str = "continuous"
+    watermark: float = 0.01
+
+    def __post_init__(self) -> None:
+        for name in ("max_num_seqs", "max_num_batched_tokens", "max_model_len"):
+            if getattr(self, name) < 1:
+                raise EngineConfigError(f"{name} = {getattr(self, name)}: at least 1 is needed")
+        if self.max_num_batched_tokens < self.max_num_seqs:
+            raise EngineConfigError(
+                f"max_num_batched_tokens = {self.max_num_batched_tokens} is less than max_num_seqs "
+                f"= {self.max_num_seqs}: a decode step of all sequences would not fit; raise the "
+                "first or lower the second"
+            )
+        if not self.chunked_prefill and self.max_num_batched_tokens < self.max_model_len:
+            raise EngineConfigError(
+                f"without chunked prefill a whole prompt must fit into one step: "
+                f"max_num_batched_tokens = {self.max_num_batched_tokens} is less than "
+                f"max_model_len = {self.max_model_len}"
+            )
+        if self.policy not in POLICIES:
+            raise EngineConfigError(f"policy {self.policy!r}: one of {', '.join(POLICIES)}")
+        if self.batching not in BATCHING:
+            raise EngineConfigError(f"batching {self.batching!r}: one of {', '.join(BATCHING)}")
+
+
+@dataclass(slots=True)
+class StepPlan:
+    """One step: rows of the sequence table and how far each is computed in it.
+
+    Attributes:
+        rows: int64 `[n]`, decodes first.
+        num_new_tokens: int64 `[n]`.
+        num_computed: int64 `[n]`, before the step.
+        samples: bool `[n]`, whether the row's last token yields a new one.
+        num_decodes: how many of the first rows are decodes.
+        num_tokens: all new tokens.
+    """
+
+    rows: npt.NDArray[np.int64]
+    num_new_tokens: npt.NDArray[np.int64]
+    num_computed: npt.NDArray[np.int64]
+    samples: npt.NDArray[np.bool_]
+    num_decodes: int
+    num_tokens: int
+
+    @property
+    def num_prefill_tokens(self) -> int:
+        return self.num_tokens - self.num_decodes
+
+    @property
+    def kind(self) -> str:
+        """ "prefill", "decode" or "mixed"."""
+        if self.num_decodes == 0:
+            return "prefill"
+        return "decode" if self.num_decodes == len(self.rows) else "mixed"
+
+
+@dataclass(frozen=True, slots=True)
+class Preemption:
+    """A running sequence lost its KV blocks and has to be computed again."""
+
+    request_id: int
+    lost_tokens: int
+    reason: str
+
+
+@dataclass(slots=True)
+class StepOutcome:
+    """What a computed step brought: tokens by request, and the requests that it ended."""
+
+    emitted_ids: npt.NDArray[np.int64]
+    finished: list[Sequence] = field(default_factory=list)
+
+
+_RUNNING_ORDER = operator.attrgetter("order")
+
+
+class Scheduler:
+    """Continuous (or static) batching over one block pool.
+
+    `schedule` plans a step, `commit` takes its tokens in. Between the two nothing else may be
+    called but `add`. All stamps are nanoseconds since the run's start.
+    """
+
+    def __init__(
+        self, config: SchedulerConfig, pool: BlockPool, stop_token_ids: Row[int] = ()
+    ) -> None:
+        self.config = config
+        self.pool = pool
+        self.table = SequenceTable(config.max_num_seqs, config.max_model_len, pool.block_size)
+        self.running: list[Sequence] = []
+        self.preemptions: list[Preemption] = []
+        self.num_waiting = 0
+        self._by_id: dict[int, Sequence] = {}
+        self._waiting: list[tuple[tuple[int, int], Sequence]] = []
+        self._arrivals = 0
+        self._rows: npt.NDArray[np.int64] | None = None
+        self._num_prefilling = 0
+        self._batch_room = 0
+        self._stops = np.array(stop_token_ids, np.int32)
+        self._watermark_blocks = int(config.watermark * pool.num_usable)
+
+    # -- requests in and out ------------------------------------------------------------------
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._by_id)
+
+    def reason_to_reject(self, request: Request) -> str | None:
+        """Why `request` could never finish here, or None."""
+        total = request.prompt_tokens + request.max_tokens
+        if request.prompt_tokens < 1 or request.max_tokens < 1:
+            return "a request needs at least one prompt token and one output token"
+        if total > self.config.max_model_len:
+            return (
+                f"prompt {request.prompt_tokens} + output {request.max_tokens} tokens exceed "
+                f"max_model_len {self.config.max_model_len}"
+            )
+        blocks = -(-total // self.pool.block_size)
+        if blocks > self.pool.num_usable:
+            return f"needs {blocks} KV blocks, the pool has {self.pool.num_usable}"
+        return None
+
+    def add(self, request: Request, now_ns: int) -> Sequence:
+        """Queues a request that `reason_to_reject` has let pass.
+
+        Raises:
+            IntegrityError: its id is in use.
+        """
+        if request.request_id in self._by_id:
+            raise IntegrityError(f"request id {request.request_id} is in use")
+        rank = request.priority if self.config.policy == "priority" else 0
+        sequence = Sequence(request, (rank, self._arrivals), now_ns)
+        self._arrivals += 1
+        self._by_id[request.request_id] = sequence
+        self._wait(sequence)
+        return sequence
+
+    def remove(self, request_id: int, status: Status) -> Sequence | None:
+        """Takes a request out, wherever it is; None if it isn't here."""
+        sequence = self._by_id.get(request_id)
+        if sequence is None:
+            return None
+        if sequence.status is Status.RUNNING:
+            self._stop_running(sequence)
+        else:
+            self.num_waiting -= 1
+        self._end(sequence, status)
+        return sequence
+
+    def request_ids(self) -> list[int]:
+        """Every request that is waiting or running."""
+        return list(self._by_id)
+
+    # -- planning -----------------------------------------------------------------------------
+
+    def schedule(self, now_ns: int) -> StepPlan | None:
+        """The next step, or None when there is nothing to compute.
+
+        `preemptions` then lists what this call had to preempt.
+        """
+        self.preemptions = []
+        if not self._by_id:
+            return None
+        config, table = self.config, self.table
+        if config.batching == "static" and not self.running:
+            self._batch_room = min(self.num_waiting, config.max_num_seqs)
+        decodes = self._decodes_with_room(now_ns)
+        budget = config.max_num_batched_tokens - len(decodes)
+        chunks: list[tuple[int, int]] = []
+        if self._num_prefilling:
+            for sequence in self.running:
+                row = sequence.row
+                remaining = int(table.prefill_target[row] - table.num_computed[row])
+                if remaining <= 0:
+                    continue
+                if budget == 0:
+                    break
+                chunk = min(remaining, budget)
+                chunks.append((row, chunk))
+                budget -= chunk
+        if self.num_waiting and not self.preemptions:
+            self._admit_waiting(budget, chunks)
+        if self._batch_room and not chunks and not len(decodes):
+            self._batch_room = 0  # a static batch that can't grow any more starts as it is
+            decodes = self._decodes_with_room(now_ns)
+        return self._plan(decodes, chunks)
+
+    def _decodes_with_room(self, now_ns: int) -> npt.NDArray[np.int64]:
+        """Rows that decode in this step, each with a block for the token that it computes."""
+        if self._batch_room_open():
+            return np.empty(0, np.int64)
+        table, block_size = self.table, self.pool.block_size
+        decodes = self._decoding_rows()
+        full = table.num_computed[decodes] >= table.num_blocks[decodes] * block_size
+        if full.any():
+            for row in decodes[full].tolist():
+                sequence = table.sequences[row]
+                if sequence is not None and self._make_room(sequence, now_ns):
+                    table.append_block(row, self.pool.allocate())
+            if self.preemptions:
+                decodes = self._decoding_rows()
+        return decodes
+
+    def _decoding_rows(self) -> npt.NDArray[np.int64]:
+        rows = self._rows
+        if rows is None:
+            rows = np.array([sequence.row for sequence in self.running], np.int64)
+            self._rows = rows
+        if not self._num_prefilling:
+            return rows
+        return rows[self.table.num_computed[rows] >= self.table.prefill_target[rows]]
+
+    def _make_room(self, sequence: Sequence, now_ns: int) -> bool:
+        """Frees a block for `sequence` by preempting the last in order; False if that was itself."""
+        while not self.pool.num_available:
+            victim = self.running[-1]
+            self._preempt(victim, now_ns, f"no KV block for request {sequence.request.request_id}")
+            if victim is sequence:
+                return False
+        return True
+
+    def _admit_waiting(self, budget: int, chunks: list[tuple[int, int]]) -> None:
+        """Starts waiting requests in order until one doesn't fit."""
+        static = self.config.batching == "static"
+        while budget and self.table.num_free_rows and (self._batch_room or not static):
+            sequence = self._first_waiting()
+            if sequence is None:
+                break
+            cached = self._allocate_prompt(sequence, budget)
+            if cached is None:
+                break
+            heapq.heappop(self._waiting)
+            self.num_waiting -= 1
+            self._batch_room -= static
+            self.table.enter(sequence, cached)
+            sequence.status = Status.RUNNING
+            bisect.insort(self.running, sequence, key=_RUNNING_ORDER)
+            self._rows = None
+            self._num_prefilling += 1
+            chunk = min(sequence.num_tokens - cached, budget)
+            chunks.append((sequence.row, chunk))
+            budget -= chunk
+        if not self.num_waiting:
+            self._batch_room = 0
+
+    def _allocate_prompt(self, sequence: Sequence, budget: int) -> int | None:
+        """Takes blocks for all known tokens; returns how many of these are cached, None if no room.
+
+        The last known token is always computed, as its logits are needed: a fully cached prompt
+        gives back its last block.
+        """
+        pool, block_size, known = self.pool, self.pool.block_size, sequence.num_tokens
+        reusable = (known - 1) // block_size
+        hits = pool.match(self._hashes(sequence, reusable)) if pool.prefix_caching else []
+        cached = len(hits) * block_size
+        if not self.config.chunked_prefill and known - cached > budget:
+            return None
+        needed = -(-known // block_size) - len(hits)
+        reserve = self._watermark_blocks if self.running else 0
+        if pool.num_available - pool.num_revived(hits) - needed < reserve:
+            return None
+        pool.acquire(hits)
+        sequence.blocks = hits + [pool.allocate() for _ in range(needed)]
+        sequence.num_published = len(hits)
+        if sequence.preemptions:
+            sequence.recomputed_tokens += max(0, sequence.lost_until - cached)
+        else:
+            sequence.cached_tokens = cached
+        return cached
+
+    def _plan(
+        self, decodes: npt.NDArray[np.int64], chunks: list[tuple[int, int]]
+    ) -> StepPlan | None:
+        num_decodes = len(decodes)
+        if not chunks:
+            if not num_decodes:
+                return None
+            ones = np.ones(num_decodes, np.int64)
+            computed = self.table.num_computed[decodes]
+            return StepPlan(
+                decodes, ones, computed, np.ones(num_decodes, np.bool_), num_decodes, num_decodes
+            )
+        prefills = np.array(chunks, np.int64)
+        rows = np.concatenate((decodes, prefills[:, 0]))
+        new = np.concatenate((np.ones(num_decodes, np.int64), prefills[:, 1]))
+        computed = self.table.num_computed[rows]
+        samples = computed + new >= self.table.num_tokens[rows]
+        return StepPlan(rows, new, computed, samples, num_decodes, int(new.sum()))
+
+    # -- taking results in --------------------------------------------------------------------
+
+    def commit(
+        self, plan: StepPlan, sampled: npt.NDArray[np.int32], start_ns: int, end_ns: int
+    ) -> StepOutcome:
+        """Takes in the tokens that a step sampled, one for each row that `samples`, in order.
+
+        Raises:
+            IntegrityError: another number of tokens came back.
+        """
+        table, rows = self.table, plan.rows
+        table.num_computed[rows] += plan.num_new_tokens
+        prefilled = len(rows) - plan.num_decodes
+        sampling = rows if not prefilled else rows[plan.samples]
+        if len(sampled) != len(sampling):
+            raise IntegrityError(f"{len(sampling)} rows sample but {len(sampled)} tokens came back")
+        positions = table.num_tokens[sampling]
+        table.token_ids[sampling, positions] = sampled
+        positions += 1
+        table.num_tokens[sampling] = positions
+        table.last_token_ns[sampling] = end_ns
+        outcome = StepOutcome(table.request_ids[sampling])
+        if prefilled:
+            self._note_prefills(plan, start_ns, end_ns)
+        if self.pool.prefix_caching:
+            self._publish_full_blocks(plan)
+        ended = positions >= table.max_tokens_total[sampling]
+        if len(self._stops):
+            ended |= table.stops[sampling] & np.isin(sampled, self._stops)
+        if ended.any():
+            for row in sampling[ended].tolist():
+                sequence = table.sequences[row]
+                assert sequence is not None
+                self._stop_running(sequence)
+                self._end(sequence, Status.OK)
+                outcome.finished.append(sequence)
+        return outcome
+
+    def _note_prefills(self, plan: StepPlan, start_ns: int, end_ns: int) -> None:
+        """Stamps for the rows that were prefilling: the few, so a loop."""
+        first = plan.num_decodes
+        for row, samples in zip(plan.rows[first:].tolist(), plan.samples[first:].tolist(), strict=True):
+            sequence = self.table.sequences[row]
+            assert sequence is not None
+            if sequence.started_ns == NOT_REACHED:
+                sequence.started_ns = start_ns
+            if sequence.lost_until and self.table.num_computed[row] >= sequence.lost_until:
+                lost_ns = end_ns - sequence.preempted_ns
+                sequence.recompute_ns += lost_ns
+                if sequence.first_token_ns == NOT_REACHED:
+                    sequence.recompute_before_first_ns += lost_ns
+                sequence.lost_until = 0
+                sequence.preempted_ns = NOT_REACHED
+            if samples:
+                self._num_prefilling -= 1
+                if sequence.first_token_ns == NOT_REACHED:
+                    sequence.prefilled_ns = end_ns
+                    sequence.first_token_ns = end_ns
+
+    def _publish_full_blocks(self, plan: StepPlan) -> None:
+        table, block_size = self.table, self.pool.block_size
+        computed = table.num_computed[plan.rows]
+        filled = computed % block_size == 0
+        filled[plan.num_decodes :] = True
+        for row in plan.rows[filled].tolist():
+            sequence = table.sequences[row]
+            assert sequence is not None
+            full = int(table.num_computed[row]) // block_size
+            if full > sequence.num_published:
+                hashes = self._hashes(sequence, full)
+                for index in range(sequence.num_published, full):
+                    self.pool.publish(sequence.blocks[index], hashes[index])
+                sequence.num_published = full
+
+    def _hashes(self, sequence: Sequence, count: int) -> list[bytes]:
+        """Content names of the first `count` blocks; computed once each."""
+        hashes, size = sequence.block_hashes, self.pool.block_size
+        if len(hashes) < count:
+            tokens = sequence.tokens if sequence.row < 0 else self.table.token_ids[sequence.row]
+            parent = hashes[-1] if hashes else ROOT_HASH
+            for index in range(len(hashes), count):
+                parent = chain_hash(parent, tokens[index * size : (index + 1) * size])
+                hashes.append(parent)
+        return hashes[:count] if len(hashes) > count else hashes
+
+    # -- moving sequences ---------------------------------------------------------------------
+
+    def _preempt(self, sequence: Sequence, now_ns: int, reason: str) -> None:
+        lost = int(self.table.num_computed[sequence.row])
+        self._stop_running(sequence)
+        sequence.lost_until = max(sequence.lost_until, lost)
+        if sequence.preempted_ns == NOT_REACHED:
+            sequence.preempted_ns = now_ns
+        sequence.preemptions += 1
+        self.preemptions.append(Preemption(sequence.request.request_id, lost, reason))
+        self._wait(sequence)
+
+    def _wait(self, sequence: Sequence) -> None:
+        sequence.status = Status.WAITING
+        heapq.heappush(self._waiting, (sequence.order, sequence))
+        self.num_waiting += 1
+
+    def _stop_running(self, sequence: Sequence) -> None:
+        row = sequence.row
+        if self.table.num_computed[row] < self.table.prefill_target[row]:
+            self._num_prefilling -= 1
+        self.table.leave(sequence)
+        self.pool.release(sequence.blocks)
+        sequence.blocks = []
+        sequence.num_published = 0
+        index = bisect.bisect_left(self.running, sequence.order, key=_RUNNING_ORDER)
+        del self.running[index]
+        self._rows = None
+
+    def _end(self, sequence: Sequence, status: Status) -> None:
+        sequence.status = status
+        del self._by_id[sequence.request.request_id]
+
+    def _first_waiting(self) -> Sequence | None:
+        while self._waiting:
+            sequence = self._waiting[0][1]
+            if sequence.status is Status.WAITING:
+                return sequence
+            heapq.heappop(self._waiting)  # it was cancelled while it waited
+        return None
+
+    def _batch_room_open(self) -> bool:
+        """In static batching: the batch is still forming or prefilling, so decodes are held."""
+        return self.config.batching == "static" and bool(self._batch_room or self._num_prefilling)
+
+    # -- invariants ---------------------------------------------------------------------------
+
+    def check_integrity(self) -> None:
+        """Verifies the pool and the table against the sequences; for tests and when idle.
+
+        Raises:
+            IntegrityError: the first invariant that does not hold.
+        """
+        table, size = self.table, self.pool.block_size
+        self.pool.check_integrity(sequence.blocks for sequence in self.running)
+        writable: dict[int, int] = {}
+        for sequence in self.running:
+            row, name = sequence.row, sequence.request.request_id
+            known, computed = int(table.num_tokens[row]), int(table.num_computed[row])
+            if table.sequences[row] is not sequence or sequence.status is not Status.RUNNING:
+                raise IntegrityError(f"request {name}: its row holds another sequence")
+            if not 0 <= computed < known <= sequence.max_tokens_total:
+                raise IntegrityError(f"request {name}: {computed} computed of {known} tokens")
+            if len(sequence.blocks) != table.num_blocks[row] or np.any(
+                table.block_tables[row, : len(sequence.blocks)] != sequence.blocks
+            ):
+                raise IntegrityError(f"request {name}: its block table differs from its blocks")
+            if np.any(table.block_tables[row, len(sequence.blocks) :] != NULL_BLOCK):
+                raise IntegrityError(f"request {name}: blocks behind its table's end")
+            if computed > len(sequence.blocks) * size:
+                raise IntegrityError(f"request {name}: computed tokens without a block")
+            for block in sequence.blocks[computed // size :]:
+                if writable.setdefault(block, name) != name or self.pool.refcount(block) != 1:
+                    raise IntegrityError(f"block {block} is writable by two requests")
+                if self.pool.is_published(block):
+                    raise IntegrityError(f"request {name} may write into published block {block}")
+        if [s.order for s in self.running] != sorted(s.order for s in self.running):
+            raise IntegrityError("running sequences are out of order")
+        live = sum(sequence.status is Status.WAITING for sequence in self._by_id.values())
+        if live != self.num_waiting or live + len(self.running) != len(self._by_id):
+            raise IntegrityError("waiting and running requests do not add up")
+        if len(self.running) + table.num_free_rows != table.max_num_seqs:
+            raise IntegrityError("rows of the sequence table were lost")
+        if not self._by_id and self.pool.num_live:
+            raise IntegrityError(f"{self.pool.num_live} blocks are held although nothing is left")

@@ -1,0 +1,125 @@
+"""The tables of a run: their columns, types and units. One place, for writers and readers.
+
+Times are int64 nanoseconds since the run's start on one monotonic clock; `-1` in a segment is a
+stage that was not reached and becomes null in Parquet. Text columns are UTF-8.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["int64", "int32", "float64", "bool", "text"]
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column; `nullable` marks integer columns whose -1 means null."""
+
+    name: str
+    kind: Kind
+    meaning: str
+    nullable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table of a run; `saved` tables become `<name>.parquet`."""
+
+    name: str
+    columns: tuple[Column, ...]
+    saved: bool = True
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+
+def _stamp(name: str, meaning: str) -> Column:
+    return Column(name, "int64", meaning + ", ns", nullable=True)
+
+
+ARRIVALS = Table(
+    "arrivals",
+    (
+        Column("request_id", "int64", "order of arrival, from 0"),
+        Column("scheduled_ns", "int64", "intended arrival, ns"),
+        Column("submitted_ns", "int64", "handed to the engine, ns"),
+        Column("prompt_tokens", "int64", "prompt length, tokens"),
+        Column("max_tokens", "int64", "output length asked for, tokens"),
+        Column("priority", "int64", "lower is sooner"),
+        Column("fitted", "bool", "shortened to fit the model's context"),
+    ),
+    saved=False,
+)
+
+REQUESTS = Table(
+    "requests",
+    (
+        Column("request_id", "int64", "order of arrival, from 0"),
+        Column("status", "text", "ok, failed, cancelled, rejected or unfinished"),
+        Column("reason", "text", "why it did not end ok; empty otherwise"),
+        _stamp("scheduled_ns", "when the arrival process or the trace wanted it to arrive"),
+        _stamp("admitted_ns", "when the engine accepted it"),
+        _stamp("started_ns", "start of the first step that computed one of its tokens"),
+        _stamp("prefilled_ns", "end of the step that computed its last prompt token"),
+        _stamp("transferred_ns", "its KV is readable in the decode pool"),
+        _stamp("first_token_ns", "its first output token is on the host"),
+        _stamp("last_token_ns", "its last output token is on the host"),
+        _stamp("finished_ns", "its blocks are released and its status is set"),
+        Column("prompt_tokens", "int64", "prompt length, tokens"),
+        Column("max_tokens", "int64", "output length asked for, tokens"),
+        Column("output_tokens", "int64", "output tokens emitted"),
+        Column("first_tokens", "int64", "output tokens in the first emission"),
+        Column("cached_tokens", "int64", "prompt tokens served from the prefix cache"),
+        Column("preemptions", "int64", "times it lost its KV blocks"),
+        Column("recomputed_tokens", "int64", "tokens computed again after preemptions"),
+        Column("recompute_ns", "int64", "time lost to preemptions, ns"),
+        Column("ttft_recompute_ns", "int64", "the part of recompute_ns before the first token, ns"),
+        Column("priority", "int64", "lower is sooner"),
+        Column("fitted", "bool", "shortened to fit the model's context"),
+    ),
+)
+
+STEPS = Table(
+    "steps",
+    (
+        Column("step", "int64", "index, from 0, without gaps"),
+        Column("kind", "text", "prefill, decode or mixed"),
+        Column("schedule_ns", "int64", "host time spent on planning it, ns"),
+        Column("start_ns", "int64", "first launch, ns"),
+        Column("end_ns", "int64", "sampled tokens on the host, ns"),
+        Column("num_seqs", "int64", "sequences in it"),
+        Column("prefill_tokens", "int64", "prompt tokens computed (recomputed ones included)"),
+        Column("decode_tokens", "int64", "decode tokens computed"),
+        Column("emitting", "int64", "requests that got tokens"),
+        Column("running", "int64", "requests running after it"),
+        Column("waiting", "int64", "requests waiting after it"),
+        Column("live_blocks", "int64", "KV blocks held by requests after it"),
+        Column("cached_blocks", "int64", "KV blocks cached but held by none after it"),
+    ),
+)
+
+EMISSIONS = Table(
+    "emissions",
+    (
+        Column("step", "int64", "index of the step"),
+        Column("time_ns", "int64", "tokens on the host, ns"),
+        Column("request_id", "int64", "who got them"),
+        Column("tokens", "int64", "how many"),
+    ),
+)
+
+EVENTS = Table(
+    "events",
+    (
+        Column("time_ns", "int64", "when, ns"),
+        Column("step", "int64", "index of the step it belongs to", nullable=True),
+        Column("kind", "text", "prefill, preempt, evict, phase, note or error"),
+        Column("request_id", "int64", "whom it concerns", nullable=True),
+        Column("tokens", "int64", "tokens of the chunk, tokens lost or blocks evicted"),
+        Column("detail", "text", "the reason, in words"),
+    ),
+)
