@@ -25,6 +25,7 @@ class ProcessSampler:
     """
 
     devices = ("host",)
+    poll_period_ns: int | None = None
 
     def __init__(
         self,
@@ -54,6 +55,9 @@ class ProcessSampler:
             except (self._psutil.Error, OSError) as error:
                 self.reasons[f"host.{name}"] = f"{error} ({type(error).__name__})"
                 self.failures[f"host.{name}"] += 1
+
+    def poll(self) -> None:
+        return None
 
     def close(self) -> None:
         return None

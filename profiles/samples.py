@@ -18,12 +18,12 @@ GPU_COLUMNS = (
     "sm_clock_mhz",
     "memory_clock_mhz",
     "temperature_celsius",
-    "pcie_rx_bytes_per_s",  # mean since the sample before; received by the GPU
+    "pcie_rx_bytes_per_s",  # by the GPU, protocol counted; mean since the sample before
     "pcie_tx_bytes_per_s",
     "nvlink_rx_bytes_per_s",  # all links, payload without protocol; mean since the sample before
     "nvlink_tx_bytes_per_s",
     "throttle_reasons",  # bit mask, see THROTTLE_REASONS; 0 is none
-    "energy_joules",  # a counter since the driver was loaded: take differences
+    "energy_joules",  # a counter since the driver was loaded; asked once a second, NaN in between
 )
 """What is sampled per GPU."""
 
@@ -70,6 +70,7 @@ class Sampler(Protocol):
         devices: names of its rows, fixed for its lifetime.
         reasons: why values are missing, by `device` or `device.query`; grows as queries fail.
         failures: how often a query failed that had worked or may work again.
+        poll_period_ns: how often `poll` is wanted, None for never; may change at a sample.
     """
 
     @property
@@ -81,11 +82,17 @@ class Sampler(Protocol):
     @property
     def failures(self) -> Mapping[str, int]: ...
 
+    @property
+    def poll_period_ns(self) -> int | None: ...
+
     def sample(self, rows: Row) -> None:
         """Fill `rows` float64 `[devices, VALUE_COLUMNS]`, given full of NaN.
 
         A value that can't be had stays NaN and gets its reason; nothing is raised for it.
         """
+
+    def poll(self) -> None:
+        """Look at what would be gone by the next sample, such as a counter that comes round."""
 
     def close(self) -> None:
         """Release what the source holds. It is not sampled again."""

@@ -82,12 +82,19 @@ class Telemetry:
             try:
                 sampler.sample(rows[first:end])
             except Exception as error:  # a defect of a source must not end a run
-                for device in sampler.devices:
-                    self._own_reasons[device] = f"sampling failed: {error!r}"
-                    self._own_failures[device] = self._own_failures.get(device, 0) + 1
+                self._note_defect(sampler, error)
             first = end
         with self._lock:
             self._ticks.append((time_ns, rows))
+
+    def poll(self) -> None:
+        """Let the sources look at what would be gone by the next tick; makes no row."""
+        for sampler in self._samplers:
+            if sampler.poll_period_ns is not None:
+                try:
+                    sampler.poll()
+                except Exception as error:  # the same promise as in tick
+                    self._note_defect(sampler, error)
 
     def drain(self) -> dict[str, npt.NDArray[Any]]:
         """The samples since the last drain as `COLUMNS`, one array each, oldest first.
@@ -150,14 +157,29 @@ class Telemetry:
     ) -> None:
         self.close()
 
+    def _note_defect(self, sampler: Sampler, error: Exception) -> None:
+        for device in sampler.devices:
+            self._own_reasons[device] = f"sampling failed: {error!r}"
+            self._own_failures[device] = self._own_failures.get(device, 0) + 1
+
     def _run(self) -> None:
         deadline_ns = self._clock()
         while not self._stop.is_set():
             self.tick()
-            now_ns = self._clock()
-            deadline_ns, missed = next_deadline(deadline_ns, now_ns, self.period_ns)
+            deadline_ns, missed = next_deadline(deadline_ns, self._clock(), self.period_ns)
             self.missed_ticks += missed
-            self._stop.wait(max(0, deadline_ns - now_ns) / 1e9)
+            self._wait_until(deadline_ns)
+
+    def _wait_until(self, deadline_ns: int) -> None:
+        """Wait for a deadline or the end, and poll in even steps on the way."""
+        periods = [each.poll_period_ns for each in self._samplers]
+        poll_ns = min((period for period in periods if period is not None), default=self.period_ns)
+        while True:
+            remaining_ns = max(0, deadline_ns - self._clock())
+            steps = max(1, -(-remaining_ns // poll_ns))
+            if self._stop.wait(remaining_ns / steps / 1e9) or steps == 1:
+                return
+            self.poll()
 
 
 def next_deadline(deadline_ns: int, now_ns: int, period_ns: int) -> tuple[int, int]:
@@ -178,7 +200,9 @@ def open_telemetry(
     Raises:
         ProfileError: the period is not positive.
     """
-    return Telemetry([GpuSampler.open(gpus), ProcessSampler(clock=clock)], clock, period_ns)
+    return Telemetry(
+        [GpuSampler.open(gpus, clock=clock), ProcessSampler(clock=clock)], clock, period_ns
+    )
 
 
 def _merged(parts: Sequence[Mapping[str, V]]) -> dict[str, V]:

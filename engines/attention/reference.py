@@ -79,7 +79,9 @@ class ReferenceAttention:
             new, context = int(layout.query_lens[index]), int(layout.context_lens[index])
             table = layout.block_tables[index, : -(-context // self.block_size)]
             chunks.append(
-                PrefillChunk(first, first + new, self._ids(table), context, self._mask(new, context))
+                PrefillChunk(
+                    first, first + new, self._ids(table), context, self._mask(new, context)
+                )
             )
             first += new
         return ReferenceStep(slots, groups, chunks)
@@ -124,7 +126,9 @@ class ReferenceAttention:
             attended = scaled_dot_product_attention(
                 q, k, v, attn_mask=chunk.mask, is_causal=chunk.mask is None, scale=self.shape.scale
             )
-            output[chunk.first : chunk.last] = attended.permute(2, 0, 1, 3).reshape(new, heads * dim)
+            output[chunk.first : chunk.last] = attended.permute(2, 0, 1, 3).reshape(
+                new, heads * dim
+            )
         return output
 
     def _gather(self, kv: torch.Tensor, blocks: torch.Tensor) -> list[torch.Tensor]:

@@ -26,18 +26,16 @@ class Worker(Protocol):
         """Gives the device's memory back."""
 
 
-def allocate_kv(
-    decoder: Decoder, num_blocks: int, block_size: int
-) -> torch.Tensor:
+def allocate_kv(decoder: Decoder, num_blocks: int, block_size: int) -> torch.Tensor:
     """Zeros `[layers, 2, blocks, block_size, kv_heads, head_dim]` beside the weights."""
     c = decoder.config
     shape = (c.num_layers, 2, num_blocks, block_size, c.num_kv_heads, c.head_dim)
     return torch.zeros(shape, dtype=decoder.embed.dtype, device=decoder.embed.device)
 
 
-def step_layout(plan: StepPlan, table: SequenceTable, block_size: int) -> tuple[
-    npt.NDArray[np.int64], npt.NDArray[np.int64], StepLayout
-]:
+def step_layout(
+    plan: StepPlan, table: SequenceTable, block_size: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], StepLayout]:
     """Token ids and positions, int64 `[tokens]`, and how the step's tokens lie."""
     rows, new, computed = plan.rows, plan.num_new_tokens, plan.num_computed
     if plan.num_decodes == len(rows):

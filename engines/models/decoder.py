@@ -66,7 +66,9 @@ class DecoderLayer(nn.Module):
             q, k = turned[:, : c.num_heads], turned[:, c.num_heads :]
         attended = attention.forward(q, k, heads[:, -c.num_kv_heads :], kv, step)
         hidden = hidden + linear(attended, self.output, self.output_bias)
-        gate_up = linear(rms_norm(hidden, size, self.mlp_norm, eps), self.gate_up, self.gate_up_bias)
+        gate_up = linear(
+            rms_norm(hidden, size, self.mlp_norm, eps), self.gate_up, self.gate_up_bias
+        )
         gate, up = gate_up.chunk(2, dim=-1)
         return hidden + linear(silu(gate) * up, self.down, self.down_bias)
 

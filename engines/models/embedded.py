@@ -155,7 +155,7 @@ def _write_chunks(path: Path, chunks: Iterable[bytes | memoryview]) -> str:
     """Write a new file for the owner alone, on disk when this returns; its SHA-256."""
     digest = hashlib.sha256()
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "wb") as file:
+    with os.fdopen(descriptor, "wb") as file:
         for chunk in chunks:
             digest.update(chunk)
             file.write(chunk)

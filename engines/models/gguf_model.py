@@ -207,7 +207,7 @@ def _vocab_size(file: GGUFFile) -> int:
 
 
 def _special_token_ids(file: GGUFFile) -> dict[str, Any]:
-    """Where a text begins and where an answer stops; a chat turn may end with a token of its own."""
+    """Where a text begins and where an answer stops; chat turns may end with their own token."""
     found: dict[str, int] = {}
     for key in ("bos_token_id", "eos_token_id", "eot_token_id", "padding_token_id"):
         token_id = file.metadata.get(f"tokenizer.ggml.{key}")
@@ -252,7 +252,7 @@ def _llama3_scaling(file: GGUFFile, theta: float, head_dim: int) -> dict[str, An
 
 
 def _frequency_factors(scaling: RopeScaling, wavelengths: Any) -> Any:
-    """By how much each frequency is divided: 1 for short waves, `factor` for long, between smooth."""
+    """By how much each frequency is divided: 1 for short waves up to `factor` for long ones."""
     low, high = scaling.low_freq_factor, scaling.high_freq_factor
     share = (scaling.original_max_position / wavelengths - low) / (high - low)
     share = np.clip(share, 0.0, 1.0)

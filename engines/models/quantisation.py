@@ -121,7 +121,7 @@ def _nibbles(packed: Bytes) -> Bytes:
 def _high_bits(blocks: Bytes, at: int) -> Bytes:
     """The fifth bits of 32 elements, packed in the four bytes at `at`, as 0 or 16."""
     bits = np.unpackbits(blocks[:, at : at + 4], axis=1, bitorder="little")
-    return bits << 4
+    return bits * np.uint8(16)
 
 
 def _f32(blocks: Bytes) -> Floats:
@@ -193,19 +193,20 @@ def _q4_k(blocks: Bytes) -> Floats:
 def _q5_k(blocks: Bytes) -> Floats:
     # Bit s of byte l is the fifth bit of element l of sub-block s.
     bits = np.unpackbits(blocks[:, 16:48].reshape(-1, 32, 1), axis=2, bitorder="little")
-    return _k_affine(blocks, _k_nibbles(blocks[:, 48:]) | (bits.transpose(0, 2, 1) << 4))
+    return _k_affine(blocks, _k_nibbles(blocks[:, 48:]) | bits.transpose(0, 2, 1) * np.uint8(16))
 
 
 def _q6_k(blocks: Bytes) -> Floats:
     # Two halves of 128 elements, each four runs of 32: the low four bits are in 64 bytes (two
     # runs in low nibbles, two in high), the top two bits of all four runs share 32 bytes.
-    low = blocks[:, :128].reshape(-1, 2, 64)
-    low = np.concatenate([low & 15, low >> 4], axis=2).reshape(-1, 2, 4, 32)
+    halves = blocks[:, :128].reshape(-1, 2, 64)
+    low = np.concatenate([halves & 15, halves >> 4], axis=2).reshape(-1, 2, 4, 32)
     shifts = np.array([0, 2, 4, 6], dtype=np.uint8).reshape(1, 1, 4, 1)
     top = (blocks[:, 128:192].reshape(-1, 2, 1, 32) >> shifts) & 3
     codes = (low | (top << 4)).reshape(-1, 16, 16).astype(np.float32) - 32
     scales = np.ascontiguousarray(blocks[:, 192:208]).view(np.int8).astype(np.float32)
-    return ((scales * _half(blocks, 208))[..., None] * codes).reshape(-1, 256)
+    values: Floats = (scales * _half(blocks, 208))[..., None] * codes
+    return values.reshape(-1, 256)
 
 
 _UNPACK: dict[str, Callable[[Bytes], Floats]] = {

@@ -108,7 +108,7 @@ def folder_tensors(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
         # The library raises its own error, OSError and others for what is wrong in a file; not so
         # for what the caller does with a tensor, so nothing is yielded inside the try.
         try:
-            file = safe_open(path, framework="pt", device="cpu")
+            file: Any = safe_open(path, framework="pt", device="cpu")
             stored = set(file.keys())
         except Exception as error:
             raise _unreadable(path, error) from error

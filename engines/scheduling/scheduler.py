@@ -18,11 +18,9 @@ import numpy.typing as npt
 
 from engines.errors import EngineConfigError, IntegrityError
 from engines.scheduling.blocks import NULL_BLOCK, ROOT_HASH, BlockPool, chain_hash
+from engines.scheduling.policies import BATCHING, POLICIES
 from engines.scheduling.sequence import NOT_REACHED, Sequence, SequenceTable, Status
 from workloads.request import Request
-
-POLICIES = ("fcfs", "priority")
-BATCHING = ("continuous", "static")
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,9 +311,7 @@ class Scheduler:
         pool.acquire(hits)
         sequence.blocks = hits + [pool.allocate() for _ in range(needed)]
         sequence.num_published = len(hits)
-        if sequence.preemptions:
-            sequence.recomputed_tokens += max(0, sequence.lost_until - cached)
-        else:
+        if not sequence.preemptions:
             sequence.cached_tokens = cached
         return cached
 
@@ -379,23 +375,36 @@ class Scheduler:
     def _note_prefills(self, plan: StepPlan, start_ns: int, end_ns: int) -> None:
         """Stamps for the rows that were prefilling: the few, so a loop."""
         first = plan.num_decodes
-        for row, samples in zip(plan.rows[first:].tolist(), plan.samples[first:].tolist(), strict=True):
+        for row, computed, new, samples in zip(
+            plan.rows[first:].tolist(),
+            plan.num_computed[first:].tolist(),
+            plan.num_new_tokens[first:].tolist(),
+            plan.samples[first:].tolist(),
+            strict=True,
+        ):
             sequence = self.table.sequences[row]
             assert sequence is not None
             if sequence.started_ns == NOT_REACHED:
                 sequence.started_ns = start_ns
-            if sequence.lost_until and self.table.num_computed[row] >= sequence.lost_until:
-                lost_ns = end_ns - sequence.preempted_ns
-                sequence.recompute_ns += lost_ns
-                if sequence.first_token_ns == NOT_REACHED:
-                    sequence.recompute_before_first_ns += lost_ns
-                sequence.lost_until = 0
-                sequence.preempted_ns = NOT_REACHED
+            if sequence.lost_until:
+                self._note_recompute(sequence, computed, computed + new, end_ns)
             if samples:
                 self._num_prefilling -= 1
                 if sequence.first_token_ns == NOT_REACHED:
                     sequence.prefilled_ns = end_ns
                     sequence.first_token_ns = end_ns
+
+    def _note_recompute(self, sequence: Sequence, start: int, end: int, end_ns: int) -> None:
+        """Counts the tokens `start:end` that it had before a preemption, and the time it cost."""
+        sequence.recomputed_tokens += max(0, min(end, sequence.lost_until) - start)
+        if end < sequence.lost_until:
+            return
+        lost_ns = end_ns - sequence.preempted_ns
+        sequence.recompute_ns += lost_ns
+        if sequence.first_token_ns == NOT_REACHED:
+            sequence.recompute_before_first_ns += lost_ns
+        sequence.lost_until = 0
+        sequence.preempted_ns = NOT_REACHED
 
     def _publish_full_blocks(self, plan: StepPlan) -> None:
         table, block_size = self.table, self.pool.block_size

@@ -33,6 +33,8 @@ class FakeGpu:
         }
     )
     timestamp_us: int = 1_000_000
+    bits: dict[int, int] = field(default_factory=dict)  # by field; 64 where it says nothing
+    pcie_generation: int = 5
     errors: dict[str | int, int] = field(default_factory=dict)
 
     def lose(self) -> None:
@@ -123,6 +125,13 @@ class FakeNvml:
         self._ask("throttle_reasons", gpu)
         return 0x4 | 0x20
 
+    def nvmlDeviceGetMaxPcieLinkGeneration(self, gpu: FakeGpu) -> int:  # noqa: N802
+        self._ask("pcie_link", gpu)
+        return gpu.pcie_generation
+
+    def nvmlDeviceGetMaxPcieLinkWidth(self, gpu: FakeGpu) -> int:  # noqa: N802
+        return 16
+
     def nvmlDeviceGetFieldValues(  # noqa: N802
         self, gpu: FakeGpu, asked: list[tuple[int, int]]
     ) -> list[Any]:
@@ -138,8 +147,12 @@ class FakeNvml:
             answer.fieldId = field_id
             answer.timestamp = gpu.timestamp_us
             answer.nvmlReturn = gpu.errors.get(field_id, pynvml.NVML_SUCCESS)
-            answer.valueType = pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG
-            answer.value.ullVal = gpu.fields[field_id]
+            if gpu.bits.get(field_id) == 32:
+                answer.valueType = pynvml.NVML_VALUE_TYPE_UNSIGNED_INT
+                answer.value.uiVal = gpu.fields[field_id] % (1 << 32)
+            else:
+                answer.valueType = pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG
+                answer.value.ullVal = gpu.fields[field_id]
             answers.append(answer)
         return answers
 

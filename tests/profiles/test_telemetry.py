@@ -39,11 +39,11 @@ class Clock:
 class ConstantSampler:
     """One device whose first column is 1; says when it was sampled."""
 
-    reasons: dict[str, str]
+    poll_period_ns: int | None = None
 
     def __init__(self, device: str = "gpu0", defect: Exception | None = None) -> None:
         self.devices = (device,)
-        self.reasons = {}
+        self.reasons: dict[str, str] = {}
         self.failures: dict[str, int] = {}
         self.defect = defect
         self.sampled = threading.Event()
@@ -54,6 +54,10 @@ class ConstantSampler:
         if self.defect is not None:
             raise self.defect
         rows[:, 0] = 1.0
+
+    def poll(self) -> None:
+        if self.defect is not None:
+            raise self.defect
 
     def close(self) -> None:
         self.closed += 1
@@ -68,8 +72,10 @@ def sample_gpus(nvml: Any, ticks: int = 1, gpus: Any = "all") -> tuple[Telemetry
 
 def test_a_gpu_that_offers_everything_fills_every_column(fake_nvml: Any, fake_gpu: Any) -> None:
     gpu = fake_gpu()
-    telemetry = Telemetry([GpuSampler.open("all", nvml=fake_nvml(gpu))], Clock())
+    clock = Clock()
+    telemetry = Telemetry([GpuSampler.open("all", nvml=fake_nvml(gpu), clock=clock)], clock)
     telemetry.tick()
+    clock.now_ns += 2_000_000_000
     gpu.timestamp_us += 500_000
     for field_id in gpu.fields:
         gpu.fields[field_id] += 5_000
@@ -145,9 +151,11 @@ def test_a_driver_without_field_values_gives_up_on_them_all(fake_nvml: Any, fake
 
 def test_a_failure_mid_run_is_null_counted_and_asked_again(fake_nvml: Any, fake_gpu: Any) -> None:
     gpu = fake_gpu()
-    telemetry = Telemetry([GpuSampler.open("all", nvml=fake_nvml(gpu))], Clock())
+    clock = Clock()
+    telemetry = Telemetry([GpuSampler.open("all", nvml=fake_nvml(gpu), clock=clock)], clock)
     for errors in ({}, {"utilization": pynvml.NVML_ERROR_TIMEOUT, "fields": 999}, {}):
         gpu.errors = errors
+        clock.now_ns += 1_000_000_000
         telemetry.tick()
     columns = telemetry.drain()
     assert np.isnan(columns["utilization_percent"]).tolist() == [False, True, False]
@@ -180,27 +188,71 @@ def test_a_gpu_that_vanishes_leaves_null_rows_and_is_left_alone(
     assert nvml.calls["utilization"] == 1, "only the other one is asked"
 
 
-@pytest.mark.parametrize("timestamps", [(1_000, 1_000), (2_000, 1_000)])
-def test_a_reading_that_is_not_newer_makes_no_rate(
-    fake_nvml: Any, fake_gpu: Any, timestamps: tuple[int, int]
-) -> None:
-    gpu = fake_gpu()
-    telemetry = Telemetry([GpuSampler.open("all", nvml=fake_nvml(gpu))], Clock())
-    for gpu.timestamp_us in timestamps:
-        telemetry.tick()
-    assert np.isnan(telemetry.drain()["pcie_rx_bytes_per_s"]).all()
+PCIE_RX = pynvml.NVML_FI_DEV_PCIE_COUNT_RX_BYTES
 
 
-def test_a_counter_that_wraps_makes_no_rate_and_then_goes_on(fake_nvml: Any, fake_gpu: Any) -> None:
-    gpu = fake_gpu()
+def test_a_counter_of_32_bits_is_polled_between_ticks(fake_nvml: Any, fake_gpu: Any) -> None:
+    """60 GB/s through a counter that comes round every 72 ms, sampled every 100 ms."""
+    gpu = fake_gpu(bits={PCIE_RX: 32})
+    sampler = GpuSampler.open("all", nvml=fake_nvml(gpu), clock=Clock())
+    telemetry = Telemetry([sampler], Clock())
+    assert sampler.poll_period_ns is None, "not before a counter is known to be narrow"
+    telemetry.tick()
+    assert sampler.poll_period_ns == int(int((1 << 32) / 64e9 * 1e9) * 0.75)
+    for step in (telemetry.poll, telemetry.tick) * 3:
+        gpu.timestamp_us += 50_000
+        gpu.fields[PCIE_RX] += 3_000_000_000
+        step()
+    columns = telemetry.drain()
+    assert columns["pcie_rx_bytes_per_s"][1:].tolist() == [60e9] * 3
+    assert telemetry.reasons == {}
+
+
+def test_a_counter_of_32_bits_that_was_read_too_late_is_null(fake_nvml: Any, fake_gpu: Any) -> None:
+    gpu = fake_gpu(bits={PCIE_RX: 32})
     telemetry = Telemetry([GpuSampler.open("all", nvml=fake_nvml(gpu))], Clock())
-    for value in (5_000, 100, 300):
-        gpu.fields[pynvml.NVML_FI_DEV_PCIE_COUNT_RX_BYTES] = value
-        gpu.timestamp_us += 1_000_000
+    for gap_us in (0, 100_000, 50_000):
+        gpu.timestamp_us += gap_us
+        gpu.fields[PCIE_RX] += 60_000 * gap_us
         telemetry.tick()
     rates = telemetry.drain()["pcie_rx_bytes_per_s"]
     assert np.isnan(rates).tolist() == [True, True, False]
-    assert rates[2] == 200
+    assert rates[2] == 60e9
+    assert "read too late" in telemetry.reasons["gpu0.pcie_rx"]
+    assert telemetry.failures == {"gpu0.pcie_rx": 1}
+
+
+def test_an_unknown_link_is_taken_for_the_fastest(fake_nvml: Any, fake_gpu: Any) -> None:
+    periods = []
+    for errors in ({}, {"pcie_link": pynvml.NVML_ERROR_NOT_SUPPORTED}):
+        gpu = fake_gpu(bits={PCIE_RX: 32}, errors=errors)
+        sampler = GpuSampler.open("all", nvml=fake_nvml(gpu))
+        Telemetry([sampler], Clock()).tick()
+        periods.append(sampler.poll_period_ns)
+    assert periods[1] == pytest.approx(periods[0] / 2)
+
+
+def test_a_gpu_that_vanishes_between_ticks_is_polled_no_more(fake_nvml: Any, fake_gpu: Any) -> None:
+    gpu = fake_gpu(bits={PCIE_RX: 32})
+    sampler = GpuSampler.open("all", nvml=fake_nvml(gpu))
+    telemetry = Telemetry([sampler], Clock())
+    telemetry.tick()
+    gpu.lose()
+    telemetry.poll()
+    telemetry.tick()
+    assert sampler.poll_period_ns is None
+    assert telemetry.failures == {"gpu0": 1}
+
+
+def test_energy_is_asked_once_a_second(fake_nvml: Any, fake_gpu: Any) -> None:
+    clock = Clock()
+    telemetry = Telemetry([GpuSampler.open("all", nvml=fake_nvml(fake_gpu()), clock=clock)], clock)
+    for clock.now_ns in (0, 400_000_000, 999_999_999, 1_000_000_000, 1_400_000_000):
+        telemetry.tick()
+    columns = telemetry.drain()
+    assert np.isnan(columns["energy_joules"]).tolist() == [False, True, True, False, True]
+    assert not np.isnan(columns["power_watts"]).any()
+    assert telemetry.reasons == {}
 
 
 def test_without_nvml_there_is_no_gpu_row_and_one_reason(fake_nvml: Any) -> None:
@@ -357,6 +409,7 @@ def test_a_defect_in_a_source_reaches_nobody_but_its_own_rows() -> None:
     broken = ConstantSampler("gpu0", RuntimeError("not an NVML error"))
     telemetry = Telemetry([broken, ConstantSampler("host")], Clock())
     telemetry.tick()
+    telemetry.poll()
     telemetry.tick()
     columns = telemetry.drain()
     assert np.isnan(columns[GPU_COLUMNS[0]]).tolist() == [True, False, True, False]
@@ -399,6 +452,33 @@ def test_the_thread_leaves_out_the_ticks_that_it_missed() -> None:
         assert third.wait(WAIT_SECONDS)
     assert telemetry.missed_ticks == 3
     assert telemetry.drain()["time_ns"][:2].tolist() == [0, 350]
+
+
+def test_the_thread_polls_in_even_steps_between_ticks() -> None:
+    clock = Clock()
+    done = threading.Event()
+    steps: list[tuple[str, int]] = []
+
+    class PolledSampler(ConstantSampler):
+        """Time passes while it is looked at, a quarter of a period each time."""
+
+        poll_period_ns = 50
+
+        def sample(self, rows: Any) -> None:
+            self.step("sample")
+
+        def poll(self) -> None:
+            self.step("poll")
+
+        def step(self, name: str) -> None:
+            steps.append((name, clock.now_ns))
+            clock.now_ns += 25
+            if len(steps) == 5:
+                done.set()
+
+    with Telemetry([PolledSampler()], clock, period_ns=100):
+        assert done.wait(WAIT_SECONDS)
+    assert steps[:4] == [("sample", 0), ("poll", 25), ("sample", 50), ("poll", 75)]
 
 
 def test_a_query_that_hangs_does_not_hang_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from profiles.samples import COLUMNS as DEVICE_COLUMNS
+
 Kind = Literal["int64", "int32", "float64", "bool", "text"]
 
 SCHEMA_VERSION = 1
@@ -123,3 +125,16 @@ EVENTS = Table(
         Column("detail", "text", "the reason, in words"),
     ),
 )
+
+_DEVICE_KINDS: dict[str, Kind] = {"time_ns": "int64", "period_ns": "int64", "device": "text"}
+
+DEVICES = Table(
+    "devices",
+    tuple(
+        Column(name, _DEVICE_KINDS.get(name, "float64"), "see profiles.samples")
+        for name in DEVICE_COLUMNS
+    ),
+)
+
+TABLES = (ARRIVALS, REQUESTS, STEPS, EMISSIONS, EVENTS, DEVICES)
+SAVED_TABLES = tuple(table for table in TABLES if table.saved)

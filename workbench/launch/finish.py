@@ -1,0 +1,92 @@
+"""The end of a run: segments become Parquet files and a summary, whatever the way it ended."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from workbench.analysis.metrics import Window, summarise
+from workbench.runs.folder import RunFolder
+from workbench.runs.segments import SegmentTables, list_segments, read_segments
+from workbench.runs.tables import (
+    Tables,
+    complete_requests,
+    from_segments,
+    load_tables,
+    write_parquet,
+)
+from workbench.spec import RunSpec
+
+
+def finish_run(
+    folder: RunFolder,
+    state: str,
+    reason: str,
+    unwritten: Sequence[SegmentTables] = (),
+    extra: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Builds tables and summary, saves both, and sets the run's last state.
+
+    Args:
+        unwritten: segments that are only in memory, since the disk took no more.
+        extra: further fields of `run.json`.
+
+    Raises:
+        OSError: the disk takes no more; the segments that it took are still there.
+    """
+    content = folder.read() | dict(extra or {})
+    fsync = content["spec"].get("record", {}).get("fsync", "end") != "never"
+    segments, broken = read_segments(list_segments(folder.segments))
+    had_segments = bool(segments or unwritten)
+    if had_segments:
+        tables = from_segments([*segments, *unwritten])
+        tables = complete_requests(tables, _last_ns(tables), reason or "the run ended first")
+    else:
+        tables = load_tables(folder)
+    content |= {"state": state, "reason": reason, "window": _window(tables, content).as_dict()}
+    content["drain_end_ns"] = _last_ns(tables)
+    content["summary"] = summary_of(tables, content)
+    if broken:
+        content["broken_segments"] = broken
+    write_parquet(folder, tables, fsync)
+    folder.write(content)
+    if not broken:
+        shutil.rmtree(folder.segments, ignore_errors=True)
+    folder.give_up_reserve()
+    return content
+
+
+def summary_of(tables: Tables, content: Mapping[str, Any]) -> dict[str, Any]:
+    """The summary of a run's tables, judged by the SLOs of its spec."""
+    spec = RunSpec.model_validate(content["spec"])
+    engine = content.get("engine") or {}
+    return summarise(
+        tables,
+        _window(tables, content),
+        slo=spec.slo.limits,
+        usable_blocks=engine.get("num_blocks"),
+        block_size=engine.get("block_size"),
+    ).as_dict()
+
+
+def _window(tables: Tables, content: Mapping[str, Any]) -> Window:
+    """From the end of warm-up to the last scheduled arrival."""
+    spec = RunSpec.model_validate(content["spec"])
+    start_ns = int(spec.traffic.warmup_s * 1e9)
+    scheduled = tables["requests"]["scheduled_ns"]
+    last = scheduled.max() if len(scheduled) else None
+    return Window(start_ns, max(start_ns, int(last) if isinstance(last, int) else start_ns))
+
+
+def _last_ns(tables: Tables) -> int:
+    """The latest stamp in the record."""
+    stamps = [
+        tables["requests"].select(pl.col("finished_ns").max()).item(),
+        tables["requests"].select(pl.col("scheduled_ns").max()).item(),
+        tables["steps"].select(pl.col("end_ns").max()).item(),
+        tables["arrivals"].select(pl.col("submitted_ns").max()).item(),
+    ]
+    return max((int(stamp) for stamp in stamps if stamp is not None), default=0)

@@ -1,0 +1,126 @@
+"""Starts the runner as a process of its own and watches its folder.
+
+The watcher and the runner share nothing but the folder, one pipe that says that the watcher is
+alive, and signals. So drawing costs the engine nothing, and a crash of one side never takes the
+other.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import EXIT_BAD_USE, StoreError
+from workbench.runs.folder import RunFolder, new_run_id
+from workbench.runs.segments import SegmentTables, decode_segment, list_segments
+from workbench.runs.store import RunStore
+from workbench.spec import RunSpec
+
+
+def create_run(spec: RunSpec, out: Path | None, store: RunStore) -> RunFolder:
+    """Makes the run's folder: `out`, or one in the store. Raises `StoreError`."""
+    run_id = new_run_id(spec.name or spec.traffic.workload)
+    return RunFolder.create(out or store.path_for(run_id), spec.as_dict(), run_id)
+
+
+class Runner:
+    """A running run, seen from outside."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        """Starts the process.
+
+        Raises:
+            StoreError: the run is being run already, or the process can't be started.
+        """
+        self.folder = folder
+        self._last_segment = -1
+        lock = folder.lock()
+        if lock is None:
+            raise StoreError(f"{folder.path} is locked by another runner")
+        try:
+            with folder.log.open("ab") as log:
+                folder.log.chmod(0o600)
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "workbench.launch.process", str(folder.path)],
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=(lock,),
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise StoreError(f"the runner can't be started: {error.strerror}") from None
+        finally:
+            os.close(lock)
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; negative where a signal killed it."""
+        return self._process.poll()
+
+    def interrupt(self) -> None:
+        """Asks it to stop arrivals and drain; the second time, to stop at once."""
+        self._signal(signal.SIGINT)
+
+    def terminate(self) -> None:
+        """Asks it to stop at once and save."""
+        self._signal(signal.SIGTERM)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+
+    def new_segments(self) -> Iterator[SegmentTables]:
+        """Segments that have come since the last call, in order."""
+        for path in list_segments(self.folder.segments, self._last_segment):
+            try:
+                yield decode_segment(path.read_bytes(), str(path))
+            except FileNotFoundError:
+                return  # the run has ended and its segments are tables now
+            self._last_segment = int(path.name[:8])
+
+    def watch(self, period_s: float, look: Callable[[], None]) -> int:
+        """Calls `look` every `period_s` until the runner has ended; returns its exit code."""
+        while (code := self._process.poll()) is None:
+            look()
+            self._wait(period_s)
+        look()
+        return code
+
+    def _wait(self, period_s: float) -> None:
+        deadline = time.monotonic() + period_s
+        while time.monotonic() < deadline and self._process.poll() is None:
+            time.sleep(min(0.05, period_s))
+
+
+def log_tail(folder: RunFolder, lines: int = 12) -> str:
+    """The last lines that the runner printed."""
+    try:
+        return "\n".join(folder.log.read_text(errors="replace").splitlines()[-lines:])
+    except OSError:
+        return ""
+
+
+def settle(folder: RunFolder, code: int) -> dict[str, Any]:
+    """The end of a run whose process is gone: recovered if it died without ending the run.
+
+    A run that never began because of bad use leaves no folder behind.
+    """
+
+    run = load_run(folder)
+    if run.content.get("exit_code") == EXIT_BAD_USE and "clock" not in run.content:
+        folder.remove()
+        return run.content
+    if run.state == "dead":
+        from workbench.launch.finish import finish_run
+
+        signal_name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        folder.update(reason=f"its process ended by {signal_name}")
+        recover(load_run(folder), finish_run)
+    return folder.read()

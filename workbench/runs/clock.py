@@ -1,0 +1,20 @@
+"""The run's clock: integer nanoseconds since its start, monotonic."""
+
+from __future__ import annotations
+
+import time
+
+
+class RunClock:
+    """Callable; 0 at `start`. The origin is on the system's monotonic clock, so that another
+    process on the same machine can tell how far a run is."""
+
+    def __init__(self) -> None:
+        self.origin_ns = time.monotonic_ns()
+
+    def start(self) -> None:
+        """Sets the clock to 0."""
+        self.origin_ns = time.monotonic_ns()
+
+    def __call__(self) -> int:
+        return time.monotonic_ns() - self.origin_ns

@@ -1,0 +1,170 @@
+"""One run's folder: who owns it, what state it is in, and where its parts lie.
+
+    run.json            spec, environment, engine, state, summary; replaced as a whole
+    segments/*.seg      while it lives
+    *.parquet           once it has ended
+    lock                held by the runner as long as it lives
+    reserve             a little disk space that is given up when the disk is full
+    runner.log          what the runner printed
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import StoreError
+from workbench.runs.schema import SCHEMA_VERSION
+
+RESERVE_BYTES = 1 << 20
+ENDED_STATES = ("finished", "failed", "interrupted", "killed")
+LIVE_STATES = ("starting", "loading", "calibrating", "running", "draining", "saving")
+
+
+class RunFolder:
+    """A folder that holds one run. Everything in it is readable by its owner alone."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def run_json(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def segments(self) -> Path:
+        return self.path / "segments"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "runner.log"
+
+    @property
+    def reserve(self) -> Path:
+        return self.path / "reserve"
+
+    def parquet(self, table: str) -> Path:
+        return self.path / f"{table}.parquet"
+
+    @classmethod
+    def create(cls, path: Path, spec: Mapping[str, Any], run_id: str) -> RunFolder:
+        """Makes the folder and its `run.json` in state "starting".
+
+        Raises:
+            StoreError: it exists and is not empty, or can't be made.
+        """
+        folder = cls(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+                raise StoreError(
+                    f"{path} exists and is not an empty folder; choose another --out, or remove it"
+                )
+            path.mkdir(mode=0o700, exist_ok=True)
+            path.chmod(0o700)
+            folder.segments.mkdir(mode=0o700)
+            folder._write_new(folder.reserve, b"\0" * RESERVE_BYTES)
+            folder._write_new(path / "lock", b"")
+            folder.write(
+                {
+                    "schema": SCHEMA_VERSION,
+                    "run_id": run_id,
+                    "name": spec.get("name") or "",
+                    "state": "starting",
+                    "reason": "",
+                    "created": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                    "spec": dict(spec),
+                }
+            )
+        except OSError as error:
+            raise StoreError(f"cannot make the run folder {path}: {error.strerror}") from None
+        return folder
+
+    def read(self) -> dict[str, Any]:
+        """The content of `run.json`.
+
+        Raises:
+            StoreError: it is absent or broken.
+        """
+        try:
+            content = json.loads(self.run_json.read_bytes())
+        except FileNotFoundError:
+            raise StoreError(f"{self.path} is not a run: it has no run.json") from None
+        except OSError as error:
+            raise StoreError(f"{self.run_json}: {error.strerror}") from None
+        except ValueError as error:
+            raise StoreError(f"{self.run_json} is broken: {error}") from None
+        if not isinstance(content, dict) or "run_id" not in content or "state" not in content:
+            raise StoreError(f"{self.run_json} is not the record of a run")
+        return content
+
+    def write(self, content: Mapping[str, Any]) -> None:
+        """Replaces `run.json` as a whole.
+
+        Raises:
+            OSError: the disk is full or can't be written.
+        """
+        aside = self.path / ".run.json.part"
+        aside.unlink(missing_ok=True)
+        self._write_new(aside, json.dumps(content, indent=1, allow_nan=False).encode() + b"\n")
+        aside.rename(self.run_json)
+
+    def update(self, **fields: Any) -> dict[str, Any]:
+        """Replaces some fields of `run.json` and returns the whole."""
+        content = self.read() | fields
+        self.write(content)
+        return content
+
+    def give_up_reserve(self) -> None:
+        """Frees the reserved space, so that a full disk still takes the end of the record."""
+        self.reserve.unlink(missing_ok=True)
+
+    def lock(self) -> int | None:
+        """Takes the run's lock; its file descriptor, or None where a living runner holds it.
+
+        The lock goes with the last process that holds the descriptor, however that dies.
+        """
+        try:
+            descriptor = os.open(self.path / "lock", os.O_RDWR)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            return None
+        return descriptor
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether a runner holds it now."""
+        if not (self.path / "lock").exists():
+            return False
+        descriptor = self.lock()
+        if descriptor is None:
+            return True
+        os.close(descriptor)
+        return False
+
+    def remove(self) -> None:
+        """Deletes the folder."""
+        shutil.rmtree(self.path)
+
+    def _write_new(self, path: Path, data: bytes) -> None:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+
+
+def new_run_id(label: str) -> str:
+    """A name that sorts by time and says what it was: 20261121-054812-chat-3f2a."""
+    plain = "".join(c if c.isalnum() else "-" for c in label.lower()).strip("-")
+    now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    return f"{now}-{plain}-{secrets.token_hex(2)}"

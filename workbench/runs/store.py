@@ -1,0 +1,149 @@
+"""The run store: a folder of run folders."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from workbench.errors import StoreError
+from workbench.runs.folder import ENDED_STATES, RunFolder
+
+HOME_VARIABLE = "WORKBENCH_HOME"
+
+
+def store_root() -> Path:
+    """Where runs are kept: `$WORKBENCH_HOME/runs`, or under the user's data directory."""
+    home = os.environ.get(HOME_VARIABLE)
+    base = Path(home) if home else Path(platformdirs.user_data_dir("workbench", appauthor=False))
+    return base / "runs"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A run in the store; `state` is "dead" for one whose runner is gone without having ended it."""
+
+    folder: RunFolder
+    content: dict[str, Any]
+    state: str
+
+    @property
+    def run_id(self) -> str:
+        return str(self.content["run_id"])
+
+
+class RunStore:
+    """Finds, lists and removes runs."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = root or store_root()
+
+    def path_for(self, run_id: str) -> Path:
+        """Where a new run goes; the store is made, readable by its owner alone.
+
+        Raises:
+            StoreError: it can't be made.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise StoreError(f"cannot make the run store {self.root}: {error.strerror}") from None
+        return self.root / run_id
+
+    def runs(self) -> tuple[list[StoredRun], list[str]]:
+        """All runs, oldest first, and what was wrong with the folders that are none."""
+        found, broken = [], []
+        for path in sorted(self.root.iterdir()) if self.root.is_dir() else []:
+            if path.is_dir():
+                try:
+                    found.append(load_run(RunFolder(path)))
+                except StoreError as error:
+                    broken.append(str(error))
+        found.sort(key=lambda run: (str(run.content.get("created", "")), run.run_id))
+        return found, broken
+
+    def find(self, name: str) -> StoredRun:
+        """The run that `name` means: a path, an id or its unique beginning, a name, or
+        "last", "last~1", …
+
+        Raises:
+            StoreError: none, or several.
+        """
+        path = Path(name)
+        if (path / "run.json").exists():
+            return load_run(RunFolder(path.resolve()))
+        if os.sep in name:
+            raise StoreError(f"{name} is not a run: it has no run.json")
+        runs, _ = self.runs()
+        if name == "last" or name.startswith("last~"):
+            return self._from_the_end(name, runs)
+        for matches in (
+            [run for run in runs if run.run_id == name or run.content.get("name") == name],
+            [run for run in runs if run.run_id.startswith(name)],
+        ):
+            if len(matches) == 1:
+                return matches[0]
+            if matches:
+                several = ", ".join(run.run_id for run in matches)
+                raise StoreError(f"{name!r} means several runs: {several}; give more of the id")
+        raise StoreError(f"no run {name!r} in {self.root}; `workbench runs list` shows what there is")
+
+    def _from_the_end(self, name: str, runs: list[StoredRun]) -> StoredRun:
+        back = name.removeprefix("last").removeprefix("~") or "0"
+        if not back.isdigit():
+            raise StoreError(f"{name!r}: write last, last~1, last~2, …")
+        if int(back) >= len(runs):
+            raise StoreError(f"{name!r}: there are {len(runs)} runs in {self.root}")
+        return runs[-1 - int(back)]
+
+
+def load_run(folder: RunFolder) -> StoredRun:
+    """A run and the state that it really is in. Raises `StoreError` as `RunFolder.read` does."""
+    content = folder.read()
+    state = str(content["state"])
+    if state not in ENDED_STATES and not folder.is_alive:
+        # It may have ended between the two looks.
+        content = folder.read()
+        state = str(content["state"])
+        if state not in ENDED_STATES:
+            state = "dead"
+    return StoredRun(folder, content, state)
+
+
+def remove(run: StoredRun) -> None:
+    """Deletes a run.
+
+    Raises:
+        StoreError: it is alive, or can't be deleted.
+    """
+    if run.folder.is_alive:
+        raise StoreError(f"{run.run_id} is still running; stop it first")
+    try:
+        run.folder.remove()
+    except OSError as error:
+        raise StoreError(f"{run.folder.path} can't be deleted: {error.strerror}") from None
+
+
+def recover(run: StoredRun, finish: Callable[[RunFolder, str, str], dict[str, Any]]) -> str:
+    """Makes a dead run whole from its segments; `finish` builds tables and summary.
+
+    Returns:
+        A sentence that says what was recovered.
+
+    Raises:
+        StoreError: it is alive, or nothing is wrong with it.
+    """
+    folder = run.folder
+    if folder.is_alive:
+        raise StoreError(f"{run.run_id} is still running; there is nothing to recover")
+    if run.state != "dead" and not any(folder.segments.glob("*.seg")):
+        raise StoreError(f"{run.run_id} is {run.state} and whole; there is nothing to recover")
+    state = "killed" if run.state == "dead" else run.state
+    reason = str(run.content.get("reason") or "its runner ended without saying why")
+    content = finish(folder, state, reason)
+    counts = content.get("summary", {}).get("counts", {})
+    return f"{run.run_id}: recovered as {state!r} with {counts.get('offered', 0)} requests"

@@ -1,0 +1,148 @@
+"""From segments to tables: whole DataFrames in memory, and Parquet on disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from workbench.errors import StoreError
+from workbench.runs.folder import RunFolder
+from workbench.runs.schema import ARRIVALS, EMISSIONS, REQUESTS, SAVED_TABLES, TABLES, Table
+from workbench.runs.segments import SegmentTables, list_segments, read_segments
+
+_DTYPES: dict[str, pl.DataType] = {
+    "int64": pl.Int64(),
+    "int32": pl.Int32(),
+    "float64": pl.Float64(),
+    "bool": pl.Boolean(),
+    "text": pl.String(),
+}
+
+Tables = dict[str, pl.DataFrame]
+
+
+def polars_schema(table: Table) -> dict[str, pl.DataType]:
+    """The polars types of a table's columns, in order."""
+    return {column.name: _DTYPES[column.kind] for column in table.columns}
+
+
+def from_segments(segments: Iterable[SegmentTables]) -> Tables:
+    """All tables of a run; -1 of nullable columns and NaN become null, emissions get their steps."""
+    parts = list(segments)
+    tables: Tables = {}
+    for table in TABLES:
+        if table is EMISSIONS:
+            frames = [_emissions(part) for part in parts if "emissions" in part]
+        else:
+            frames = [_frame(table, part[table.name]) for part in parts if table.name in part]
+        tables[table.name] = (
+            pl.concat(frames) if frames else pl.DataFrame(schema=polars_schema(table))
+        )
+    return tables
+
+
+def complete_requests(tables: Tables, ended_ns: int, reason: str) -> Tables:
+    """Adds a row with status "unfinished" for each request that arrived and has none.
+
+    What its steps and emissions tell of it is filled in; the rest is null.
+    """
+    missing = tables["arrivals"].join(tables["requests"], on="request_id", how="anti")
+    if missing.is_empty():
+        return tables
+    emitted = (
+        tables["emissions"]
+        .group_by("request_id")
+        .agg(
+            pl.col("time_ns").min().alias("first_token_ns"),
+            pl.col("time_ns").max().alias("last_token_ns"),
+            pl.col("tokens").sum().alias("output_tokens"),
+            pl.col("tokens").sort_by("time_ns").first().alias("first_tokens"),
+        )
+    )
+    rows = missing.join(emitted, on="request_id", how="left").with_columns(
+        pl.lit("unfinished").alias("status"),
+        pl.lit(reason).alias("reason"),
+        pl.col("submitted_ns").alias("admitted_ns"),
+        pl.col("first_token_ns").alias("prefilled_ns"),
+        pl.lit(ended_ns).alias("finished_ns"),
+        pl.col("output_tokens").fill_null(0),
+        pl.col("first_tokens").fill_null(0),
+    )
+    schema = polars_schema(REQUESTS)
+    rows = rows.select(
+        [
+            (pl.col(name) if name in rows.columns else pl.lit(None)).cast(dtype).alias(name)
+            for name, dtype in schema.items()
+        ]
+    )
+    requests = pl.concat([tables["requests"], rows]).sort("request_id")
+    return tables | {"requests": requests}
+
+
+def write_parquet(folder: RunFolder, tables: Tables, fsync: bool) -> None:
+    """Saves the tables beside `run.json`, each written aside and renamed.
+
+    Raises:
+        OSError: the disk is full or can't be written; the segments are still there.
+    """
+    for table in SAVED_TABLES:
+        aside = folder.path / f".{table.name}.parquet.part"
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            try:
+                tables[table.name].write_parquet(file, compression="zstd", statistics=True)
+            except pl.exceptions.ComputeError as error:
+                raise OSError(str(error)) from error
+            file.flush()
+            if fsync:
+                os.fsync(file.fileno())
+        aside.rename(folder.parquet(table.name))
+
+
+def load_tables(folder: RunFolder) -> Tables:
+    """The tables of an ended run from Parquet, or of a living or killed one from its segments.
+
+    Raises:
+        StoreError: a file is broken.
+    """
+    if not folder.parquet(REQUESTS.name).exists():
+        segments, _ = read_segments(list_segments(folder.segments))
+        return from_segments(segments)
+    tables: Tables = {ARRIVALS.name: pl.DataFrame(schema=polars_schema(ARRIVALS))}
+    for table in SAVED_TABLES:
+        path = folder.parquet(table.name)
+        try:
+            tables[table.name] = pl.read_parquet(path)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise StoreError(f"{path} can't be read: {error}") from None
+    return tables
+
+
+def _frame(table: Table, columns: dict[str, Any]) -> pl.DataFrame:
+    schema = polars_schema(table)
+    frame = pl.DataFrame({name: columns[name] for name in table.names}, schema=schema)
+    nullable = [column.name for column in table.columns if column.nullable]
+    floats = [column.name for column in table.columns if column.kind == "float64"]
+    return frame.with_columns(
+        [pl.when(pl.col(name) != -1).then(pl.col(name)).alias(name) for name in nullable]
+        + [pl.col(name).fill_nan(None) for name in floats]
+    )
+
+
+def _emissions(part: SegmentTables) -> pl.DataFrame:
+    """Who got tokens in which step: the segment holds the ids and each step's count."""
+    steps, emissions = part["steps"], part["emissions"]
+    counts = steps["emitting"]
+    return pl.DataFrame(
+        {
+            "step": np.repeat(steps["step"], counts),
+            "time_ns": np.repeat(steps["end_ns"], counts),
+            "request_id": emissions["request_id"],
+            "tokens": emissions["tokens"].astype(np.int64),
+        },
+        schema=polars_schema(EMISSIONS),
+    )
