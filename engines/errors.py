@@ -14,4 +14,4 @@ class ModelError(EngineError):
 
 
 class IntegrityError(EngineError):
-    """An invariant of the block pool or of the scheduler does not hold: a bug, never a user's fault."""
+    """An invariant of the block pool or scheduler does not hold: a bug, never a user's fault."""

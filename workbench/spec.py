@@ -111,7 +111,8 @@ class TrafficSpec(_Section):
     def _consistent(self) -> TrafficSpec:
         if self.warmup_s >= self.duration:
             raise ValueError(
-                f"warmup {self.warmup_s:g} s leaves nothing of duration {self.duration:g} s to measure"
+                f"warmup {self.warmup_s:g} s leaves nothing of duration {self.duration:g} s "
+                "to measure"
             )
         if self.burstiness is not None and self.arrival != "gamma":
             raise ValueError(f"burstiness belongs to arrival gamma, not to {self.arrival}")

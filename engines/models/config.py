@@ -19,7 +19,7 @@ ARCHITECTURES = {
 
 @dataclass(frozen=True, slots=True)
 class RopeScaling:
-    """Llama-3 frequency scaling (`rope_type` "llama3") or plain position interpolation ("linear")."""
+    """Llama-3 frequency scaling ("llama3") or plain position interpolation ("linear")."""
 
     kind: str
     factor: float

@@ -195,7 +195,7 @@ class Decoder(nn.Module):
             }
             for kind, (qkv, gate_up) in joined.items():
                 if qkv is not None:
-                    for part, view in zip("qkv", qkv.split(sizes), strict=True):
+                    for part, view in zip("qkv", torch.split(qkv, sizes), strict=True):
                         places[f"{prefix}self_attn.{part}_proj.{kind}"] = view
                 if gate_up is not None:
                     gate, up = gate_up.chunk(2)

@@ -172,7 +172,7 @@ class BlockPool:
             count = self._refcounts[block]
             if count != expected.get(block, 0):
                 raise IntegrityError(
-                    f"block {block} has {count} references but {expected.get(block, 0)} tables name it"
+                    f"block {block} has {count} references, {expected.get(block, 0)} tables name it"
                 )
             if (count > 0) == (block in free or block in cached):
                 raise IntegrityError(f"block {block} with {count} references is in the wrong set")

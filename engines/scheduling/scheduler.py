@@ -154,6 +154,11 @@ class Scheduler:
     def has_work(self) -> bool:
         return bool(self._by_id)
 
+    @property
+    def num_prefilling(self) -> int:
+        """Running sequences whose prompt (or recomputed tokens) is not computed yet."""
+        return self._num_prefilling
+
     def reason_to_reject(self, request: Request) -> str | None:
         """Why `request` could never finish here, or None."""
         total = request.prompt_tokens + request.max_tokens
@@ -260,7 +265,7 @@ class Scheduler:
         return rows[self.table.num_computed[rows] >= self.table.prefill_target[rows]]
 
     def _make_room(self, sequence: Sequence, now_ns: int) -> bool:
-        """Frees a block for `sequence` by preempting the last in order; False if that was itself."""
+        """Frees a block for `sequence`, preempting the last in order; False if that was itself."""
         while not self.pool.num_available:
             victim = self.running[-1]
             self._preempt(victim, now_ns, f"no KV block for request {sequence.request.request_id}")

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import EXIT_BAD_USE, StoreError
+from workbench.launch.finish import finish_run
 from workbench.runs.folder import RunFolder, new_run_id
 from workbench.runs.segments import SegmentTables, decode_segment, list_segments
-from workbench.runs.store import RunStore
+from workbench.runs.store import RunStore, load_run, recover
 from workbench.spec import RunSpec
 
 
@@ -112,14 +113,11 @@ def settle(folder: RunFolder, code: int) -> dict[str, Any]:
 
     A run that never began because of bad use leaves no folder behind.
     """
-
     run = load_run(folder)
     if run.content.get("exit_code") == EXIT_BAD_USE and "clock" not in run.content:
         folder.remove()
         return run.content
     if run.state == "dead":
-        from workbench.launch.finish import finish_run
-
         signal_name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         folder.update(reason=f"its process ended by {signal_name}")
         recover(load_run(folder), finish_run)

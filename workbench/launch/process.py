@@ -57,9 +57,7 @@ def _run(folder: RunFolder, spec: RunSpec, stop: StopRequest) -> int:
     clock = RunClock()
     folder.update(state="loading", environment=environment())
     ranges = open_ranges("off" if spec.profile == "none" else "auto")
-    built = build(
-        spec.engine_options(), clock, ranges, lambda message: _progress(folder, message)
-    )
+    built = build(spec.engine_options(), clock, ranges, lambda message: _progress(folder, message))
     engine = built.engine
     folder.update(engine=engine.describe(), progress="")
     rate, calibration = planned_rate(folder, spec, built)

@@ -1,11 +1,11 @@
 """One run's folder: who owns it, what state it is in, and where its parts lie.
 
-    run.json            spec, environment, engine, state, summary; replaced as a whole
-    segments/*.seg      while it lives
-    *.parquet           once it has ended
-    lock                held by the runner as long as it lives
-    reserve             a little disk space that is given up when the disk is full
-    runner.log          what the runner printed
+run.json            spec, environment, engine, state, summary; replaced as a whole
+segments/*.seg      while it lives
+*.parquet           once it has ended
+lock                held by the runner as long as it lives
+reserve             a little disk space that is given up when the disk is full
+runner.log          what the runner printed
 """
 
 from __future__ import annotations

@@ -139,14 +139,10 @@ def drive(
     why = f"stopped: {interrupted}" if interrupted else "the run ended first"
     unfinished = _end_all(engine, record, Status.UNFINISHED, why)
     last = traffic.last_scheduled_ns
-    return LoopEnd(
-        ended_ns, -1 if last is None else last, traffic.offered, unfinished, interrupted
-    )
+    return LoopEnd(ended_ns, -1 if last is None else last, traffic.offered, unfinished, interrupted)
 
 
-def _wait(
-    due_ns: int | None, clock: Callable[[], int], sleep: Callable[[float], None]
-) -> None:
+def _wait(due_ns: int | None, clock: Callable[[], int], sleep: Callable[[float], None]) -> None:
     """Sleeps until shortly before the next arrival, in slices; the loop spins over the rest."""
     left = _IDLE_SLICE_NS if due_ns is None else due_ns - clock() - _SPIN_NS
     if left > 0:

@@ -25,7 +25,7 @@ def store_root() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """A run in the store; `state` is "dead" for one whose runner is gone without having ended it."""
+    """A run in the store; `state` is "dead" where the runner is gone and did not end it."""
 
     folder: RunFolder
     content: dict[str, Any]
@@ -90,7 +90,9 @@ class RunStore:
             if matches:
                 several = ", ".join(run.run_id for run in matches)
                 raise StoreError(f"{name!r} means several runs: {several}; give more of the id")
-        raise StoreError(f"no run {name!r} in {self.root}; `workbench runs list` shows what there is")
+        raise StoreError(
+            f"no run {name!r} in {self.root}; `workbench runs list` shows what there is"
+        )
 
     def _from_the_end(self, name: str, runs: list[StoredRun]) -> StoredRun:
         back = name.removeprefix("last").removeprefix("~") or "0"

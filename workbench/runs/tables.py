@@ -31,7 +31,7 @@ def polars_schema(table: Table) -> dict[str, pl.DataType]:
 
 
 def from_segments(segments: Iterable[SegmentTables]) -> Tables:
-    """All tables of a run; -1 of nullable columns and NaN become null, emissions get their steps."""
+    """All tables of a run: -1 of nullable columns and NaN become null."""
     parts = list(segments)
     tables: Tables = {}
     for table in TABLES:

@@ -1,0 +1,101 @@
+"""How much a run got done in its window, and whether the engine kept up with what was offered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from workbench.analysis.metrics import Window
+
+ACHIEVED_SHARE = 0.99
+"""A run whose achieved rate is under this share of the offered one says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """What came out inside the window, per second of it; None without a window or a record.
+
+    Attributes:
+        output_tokens: output tokens emitted inside the window, of all requests.
+        output_tokens_per_s: output throughput, tok/s: output tokens emitted inside the window ÷
+            its length. Prompt throughput apart; never their sum under one name.
+        prompt_tokens_per_s: prompt throughput, tok/s: prompt tokens computed by the steps that
+            ended inside the window ÷ its length; tokens from the prefix cache are not computed,
+            and so not in it, recomputed ones are.
+        requests_per_s: request throughput, req/s: requests that ended `ok` inside the window ÷
+            its length.
+    """
+
+    output_tokens: int
+    output_tokens_per_s: float | None
+    prompt_tokens_per_s: float | None
+    requests_per_s: float | None
+
+
+def throughput(
+    requests: pl.DataFrame, steps: pl.DataFrame, emissions: pl.DataFrame, window: Window
+) -> Throughput:
+    """Throughputs over the window, from all requests of the run: also those of the warm-up."""
+    output_tokens = int(emissions.filter(window.holds("time_ns"))["tokens"].sum())
+    prompt_tokens = int(steps.filter(window.holds("end_ns"))["prefill_tokens"].sum())
+    ended_ok = requests.filter(window.holds("finished_ns") & (pl.col("status") == "ok")).height
+    return Throughput(
+        output_tokens=output_tokens,
+        output_tokens_per_s=_rate(output_tokens, window.length_s) if emissions.height else None,
+        prompt_tokens_per_s=_rate(prompt_tokens, window.length_s) if steps.height else None,
+        requests_per_s=_rate(ended_ok, window.length_s) if requests.height else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What was offered, and what the engine made of it.
+
+    Attributes:
+        offered_per_s: offered rate, req/s: requests scheduled inside the window ÷ its length.
+        achieved_per_s: achieved rate, req/s: admitted requests of the window ÷ the time from its
+            start to the later of its end and the last of their admissions.
+        achieved_share: achieved ÷ offered.
+        in_flight_start, in_flight_middle, in_flight_end: requests scheduled but not ended at the
+            window's start, middle and end: the backlog.
+        fell_behind: the backlog grew over the window by more than a tenth of its requests and by
+            at least 4, and at least a quarter of that in the second half: a run that only fills
+            up to its steady state at the start is not behind.
+    """
+
+    offered_per_s: float | None
+    achieved_per_s: float | None
+    achieved_share: float | None
+    in_flight_start: int
+    in_flight_middle: int
+    in_flight_end: int
+    fell_behind: bool
+
+
+def load(requests: pl.DataFrame, measured: pl.DataFrame, window: Window) -> Load:
+    """Offered and achieved rate and backlog; `measured` are the window's of all `requests`."""
+    admitted = measured["admitted_ns"].drop_nulls()
+    last_ns = max(window.end_ns, int(admitted.max() or 0)) if admitted.len() else window.end_ns  # type: ignore[arg-type]
+    offered = _rate(measured.height, window.length_s) if measured.height else None
+    achieved = _rate(admitted.len(), Window(window.start_ns, last_ns).length_s)
+    if offered is None:
+        achieved = None
+    share = achieved / offered if achieved is not None and offered else None
+
+    middle_ns = (window.start_ns + window.end_ns) // 2
+    start, middle, end = (
+        _in_flight(requests, time_ns) for time_ns in (window.start_ns, middle_ns, window.end_ns)
+    )
+    growth = end - start
+    fell_behind = growth > max(3.0, 0.1 * measured.height) and end - middle >= growth / 4
+    return Load(offered, achieved, share, start, middle, end, fell_behind)
+
+
+def _in_flight(requests: pl.DataFrame, time_ns: int) -> int:
+    ended = (pl.col("finished_ns") <= time_ns).fill_null(False)
+    return requests.filter((pl.col("scheduled_ns") <= time_ns) & ~ended).height
+
+
+def _rate(count: int, length_s: float) -> float | None:
+    return count / length_s if length_s > 0 else None

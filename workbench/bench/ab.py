@@ -1,0 +1,135 @@
+"""A/B measurements on the real engine: the same requests, one switch changed, in turn A B A B."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from engines.options import EngineOptions
+from engines.registry import BuiltEngine, build
+from profiles.ranges import Ranges
+from profiles.telemetry import open_telemetry
+from workbench.runs.clock import RunClock
+from workbench.runs.folder import RunFolder
+from workbench.runs.recorder import Recorder
+from workbench.runs.runner import NoRecord, Record, StopRequest, drive
+from workloads.arrivals import arrival_process
+from workloads.lengths import Fixed
+from workloads.synthetic import SyntheticRequests
+from workloads.text import TokenStream, byte_encoder
+from workloads.traffic import ClosedLoop, OpenLoop
+from workloads.workload import Workload
+
+
+def run_recorder(options: EngineOptions, seconds: float, repeats: int) -> dict[str, Any]:
+    """Output tokens per second of a closed loop with recorder and telemetry on and off."""
+    clock = RunClock()
+    built = build(options, clock, Ranges())
+    workload = Workload("bench", "fixed lengths", "none", Fixed(64), Fixed(64))
+    stream = _stream(built)
+    rates: dict[str, list[float]] = {"off": [], "recorder": [], "recorder+telemetry": []}
+    for repeat in range(repeats + 1):
+        for side in rates:
+            source = SyntheticRequests(
+                workload, stream, seed=repeat, max_model_len=built.engine.max_model_len
+            )
+            traffic = ClosedLoop(source, concurrency=8, duration_s=seconds)
+            rate = _output_rate(built, traffic, clock, side)
+            if repeat:  # the first round warms up
+                rates[side].append(rate)
+    medians = {side: median(values) for side, values in rates.items()}
+    pairs = {
+        side: median(on / off - 1 for on, off in zip(rates[side], rates["off"], strict=True))
+        for side in ("recorder", "recorder+telemetry")
+    }
+    return {"output_tokens_per_s": medians, "change": pairs, "runs": rates}
+
+
+class _Counting(NoRecord):
+    """Counts tokens, and passes everything on to what is measured."""
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+        self.tokens = 0
+        self.arrived = record.arrived  # type: ignore[method-assign]
+        self.ended = record.ended  # type: ignore[method-assign]
+        self.event = record.event  # type: ignore[method-assign]
+        self.flush_if_due = record.flush_if_due  # type: ignore[method-assign]
+
+    def step(self, result: Any) -> None:
+        self.tokens += len(result.emitted_ids)
+        self.record.step(result)
+
+
+def _output_rate(built: BuiltEngine, traffic: ClosedLoop, clock: RunClock, side: str) -> float:
+    with tempfile.TemporaryDirectory() as directory:
+        telemetry = open_telemetry(clock) if side == "recorder+telemetry" else None
+        recorder = None
+        if side != "off":
+            folder = RunFolder.create(Path(directory) / "run", {}, "bench")
+            drain = telemetry.drain if telemetry is not None else None
+            recorder = Recorder(folder, 250_000_000, False, drain)
+        record = _Counting(recorder if recorder is not None else NoRecord())
+        clock.start()
+        if telemetry is not None:
+            telemetry.start()
+        started = time.perf_counter()
+        drive(
+            built.engine, traffic, record, clock, StopRequest(), 60_000_000_000, 0, lambda _: None
+        )
+        spent = time.perf_counter() - started
+        if telemetry is not None:
+            telemetry.close()
+        if recorder is not None:
+            recorder.close()
+    return record.tokens / spent
+
+
+def run_prefix(
+    options: Callable[[bool], EngineOptions],
+    prefix_tokens: int,
+    rate_per_s: float,
+    duration_s: float,
+) -> dict[str, Any]:
+    """TTFT p50 with the prefix cache on and off: same requests, same load, a shared prefix."""
+    workload = Workload("bench", "a shared prefix", "none", Fixed(64), Fixed(16), prefix_tokens)
+    sides: dict[str, Any] = {}
+    for caching in (False, True):
+        clock = RunClock()
+        built = build(options(caching), clock, Ranges())
+        source = SyntheticRequests(
+            workload, _stream(built), max_model_len=built.engine.max_model_len
+        )
+        traffic = OpenLoop(
+            source, arrival_process("poisson"), rate_per_s=rate_per_s, duration_s=duration_s
+        )
+        ttfts: list[float] = []
+        cached: list[int] = []
+
+        class Taking(NoRecord):
+            def step(self, result: Any, ttfts: Any = ttfts, cached: Any = cached) -> None:
+                for record in result.records:
+                    ttfts.append((record.first_token_ns - record.scheduled_ns) / 1e6)
+                    cached.append(record.cached_tokens)
+
+        clock.start()
+        drive(
+            built.engine, traffic, Taking(), clock, StopRequest(), 600_000_000_000, 0,
+            lambda _: None,
+        )  # fmt: skip
+        built.engine.close()
+        sides["on" if caching else "off"] = {
+            "requests": len(ttfts),
+            "ttft_p50_ms": median(ttfts),
+            "cached_tokens": sum(cached),
+        }
+    ratio = sides["off"]["ttft_p50_ms"] / sides["on"]["ttft_p50_ms"]
+    return {"rate_per_s": rate_per_s, "prefix_tokens": prefix_tokens, "ratio": ratio} | sides
+
+
+def _stream(built: BuiltEngine) -> TokenStream:
+    return TokenStream.encoded(built.encode or byte_encoder(built.config.vocab_size))

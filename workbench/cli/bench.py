@@ -1,0 +1,95 @@
+"""`workbench bench`: measures this program's own parts."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from engines.options import EngineOptions
+from workbench.errors import EXIT_OK
+from workbench.units import seconds
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The benchmarks and their options."""
+    kinds = parser.add_subparsers(dest="kind", metavar="WHAT", required=True)
+    loop = kinds.add_parser("loop", help="scheduler and recorder round a worker that does nothing")
+    loop.add_argument("--steps", type=int, default=2000, metavar="N", help="default 2000")
+    compute = kinds.add_parser("compute", help="prefill and decode tokens/s, by batch")
+    compute.add_argument("--prompt", type=int, default=128, metavar="TOKENS", help="default 128")
+    compute.add_argument("--output", type=int, default=64, metavar="TOKENS", help="default 64")
+    compute.add_argument("--batch", default="1,4,16", metavar="N,N,…", help="default 1,4,16")
+    compute.add_argument("--peer", action="store_true", help="transformers too, same weights")
+    recorder = kinds.add_parser("recorder", help="throughput with recorder and telemetry on, off")
+    recorder.add_argument("--seconds", type=seconds, default=10.0, metavar="S", help="a side, 10")
+    recorder.add_argument("--repeat", type=int, default=5, metavar="N", help="default 5")
+    prefix = kinds.add_parser("prefix", help="TTFT with the prefix cache on and off")
+    prefix.add_argument("--prefix", type=int, default=1000, metavar="TOKENS", help="default 1000")
+    prefix.add_argument("--rate", type=float, default=0.3, metavar="N", help="default 0.3 req/s")
+    prefix.add_argument("--duration", type=seconds, default=60.0, metavar="S", help="default 60")
+    for each in (compute, recorder, prefix):
+        each.add_argument("--model", default="smollm2-135m-instruct", metavar="NAME")
+        each.add_argument("--device", default="auto", metavar="NAME")
+        each.add_argument("--dtype", default="auto", metavar="NAME")
+    for each in (loop, compute, recorder, prefix):
+        each.add_argument("--json", action="store_true", help="as JSON")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Runs one benchmark and prints its figures."""
+    if arguments.kind == "loop":
+        from workbench.bench.loop import run_loop
+
+        result = run_loop(arguments.steps)
+    elif arguments.kind == "compute":
+        from workbench.bench.compute import run_compute
+
+        batches = [int(part) for part in arguments.batch.split(",")]
+        options = _options(arguments, max_num_seqs=max(batches), max_num_batched_tokens=512)
+        result = run_compute(options, arguments.prompt, arguments.output, batches, arguments.peer)
+    elif arguments.kind == "recorder":
+        from workbench.bench.ab import run_recorder
+
+        result = run_recorder(_options(arguments), arguments.seconds, arguments.repeat)
+    else:
+        from workbench.bench.ab import run_prefix
+
+        result = run_prefix(
+            lambda caching: _options(arguments, prefix_caching=caching),
+            arguments.prefix,
+            arguments.rate,
+            arguments.duration,
+        )
+    if arguments.json:
+        print(json.dumps(result, indent=1))
+    else:
+        _print(result)
+    return EXIT_OK
+
+
+def _options(arguments: argparse.Namespace, **more: Any) -> EngineOptions:
+    return EngineOptions(
+        model=arguments.model, device=arguments.device, dtype=arguments.dtype, **more
+    )
+
+
+def _print(result: dict[str, Any], indent: int = 0) -> None:
+    """Nested figures as indented lines; a list of rows as one line each."""
+    for key, value in result.items():
+        if isinstance(value, dict):
+            print(" " * indent + f"{key}:")
+            _print(value, indent + 2)
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            print(" " * indent + f"{key}:")
+            for row in value:
+                cells = "  ".join(f"{name} {_figure(cell)}" for name, cell in row.items())
+                print(" " * (indent + 2) + cells)
+        else:
+            print(" " * indent + f"{key}: {_figure(value)}")
+
+
+def _figure(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(_figure(each) for each in value)
+    return f"{value:,.4g}" if isinstance(value, float) else str(value)

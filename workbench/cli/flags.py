@@ -1,0 +1,137 @@
+"""The flags of `workbench run`: one row each, with the place in the spec that it sets.
+
+A flag that isn't given leaves the spec file's value; values are checked by the spec.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One flag: `path` is where its value goes in the spec, `kind` how it is read."""
+
+    name: str
+    path: tuple[str, ...]
+    kind: str
+    metavar: str
+    help: str
+
+    @property
+    def attribute(self) -> str:
+        return self.name.removeprefix("--").replace("-", "_")
+
+
+def _traffic(name: str, key: str, kind: str, metavar: str, text: str) -> Flag:
+    return Flag(name, ("traffic", key), kind, metavar, text)
+
+
+def _engine(name: str, kind: str, metavar: str, text: str) -> Flag:
+    return Flag(name, ("engine", name.removeprefix("--").replace("-", "_")), kind, metavar, text)
+
+
+GROUPS: dict[str, tuple[Flag, ...]] = {
+    "traffic": (
+        _traffic("--workload", "workload", "text", "NAME",
+                 "what is asked; see `workbench workloads` (default chat)"),
+        _traffic("--rate", "rate", "text", "auto|N",
+                 "requests per second; auto measures the capacity for a few seconds and offers a "
+                 "share of it (default auto)"),
+        _traffic("--share", "share", "number", "X", "the share that --rate auto offers (0.7)"),
+        _traffic("--arrival", "arrival", "text", "NAME",
+                 "poisson (default), constant or gamma"),
+        _traffic("--burstiness", "burstiness", "number", "K",
+                 "shape of gamma arrivals, CV = 1/√K: under 1 is burstier than poisson"),
+        _traffic("--concurrency", "concurrency", "whole", "N",
+                 "closed loop: N requests at a time instead of a rate"),
+        _traffic("--duration", "duration", "text", "S",
+                 "length of the traffic, such as 120, 120s or 2m (default 120)"),
+        _traffic("--warmup", "warmup", "text", "S",
+                 "first part of it, not measured (default a tenth, at most 10 s)"),
+        _traffic("--drain", "drain", "text", "S",
+                 "how long requests may take to end after the last arrival (default 120)"),
+        _traffic("--shared-prefix", "shared_prefix_tokens", "whole", "TOKENS",
+                 "every prompt begins with the same TOKENS tokens (default 0)"),
+    ),
+    "engine": (
+        Flag("--engine", ("engine", "name"), "text", "NAME", "monolithic (default)"),
+        _engine("--block-size", "whole", "TOKENS", "tokens of a KV block (default 16)"),
+        _engine("--num-blocks", "whole", "N", "KV blocks, the null block included"),
+        _engine("--kv-memory", "text", "SIZE", "memory of the KV pool, such as 2GiB"),
+        _engine("--max-num-seqs", "whole", "N",
+                "sequences that run at once (default CPU 16, CUDA 256)"),
+        _engine("--max-num-batched-tokens", "whole", "N",
+                "token budget of a step (default CPU 256, CUDA 8192)"),
+        _engine("--max-model-len", "whole", "TOKENS",
+                "prompt + output of a request (default the model's, at most 32768)"),
+        _engine("--policy", "text", "NAME", "fcfs (default) or priority"),
+        _engine("--batching", "text", "NAME", "continuous (default) or static"),
+        _engine("--chunked-prefill", "switch", "", "prompts over several steps (default on)"),
+        _engine("--prefix-caching", "switch", "", "reuse KV of common prefixes (default on)"),
+    ),
+    "model": (
+        Flag("--model", ("model", "name"), "text", "NAME|PATH|random:SHAPE",
+             "see `workbench models` (default smollm2-135m-instruct)"),
+        Flag("--device", ("model", "device"), "text", "NAME", "auto (default), cpu or cuda"),
+        Flag("--dtype", ("model", "dtype"), "text", "NAME",
+             "auto (default: float32 on a CPU, bfloat16 on CUDA), float32 or bfloat16"),
+        Flag("--threads", ("model", "threads"), "whole", "N",
+             "torch threads on a CPU (default all usable cores)"),
+    ),
+    "sampling": (
+        Flag("--temperature", ("sampling", "temperature"), "number", "T", "0 is greedy (default)"),
+        Flag("--top-k", ("sampling", "top_k"), "whole", "K", "0 is off (default)"),
+        Flag("--top-p", ("sampling", "top_p"), "number", "P", "1 is off (default)"),
+        Flag("--ignore-eos", ("sampling", "ignore_eos"), "switch", "",
+             "hold the workload's output lengths (default on)"),
+    ),
+    "goals": (
+        Flag("--require-attainment", ("slo", "require_attainment"), "number", "X",
+             "exit 3 if a smaller share of the requests keeps every limit"),
+    ),
+    "run": (
+        Flag("--seed", ("seed",), "whole", "N",
+             "of arrivals, lengths, prompts and sampling (default 0)"),
+        Flag("--name", ("name",), "text", "TEXT", "a name to find it by"),
+        Flag("--profile", ("profile",), "text", "LEVEL",
+             "minimal (default: telemetry at 10 Hz, NVTX ranges where a tool listens) or none"),
+    ),
+}  # fmt: skip
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds every flag, in its group."""
+    for title, flags in GROUPS.items():
+        group = parser.add_argument_group(title)
+        for flag in flags:
+            if flag.kind == "switch":
+                group.add_argument(flag.name, action=argparse.BooleanOptionalAction, help=flag.help)
+            else:
+                readers: dict[str, Callable[[str], Any]] = {"whole": _whole, "number": _number}
+                read = readers.get(flag.kind, str)
+                group.add_argument(flag.name, metavar=flag.metavar, type=read, help=flag.help)
+
+
+def given(arguments: argparse.Namespace) -> list[tuple[Flag, Any]]:
+    """The flags that were given, with their values."""
+    flags = [flag for group in GROUPS.values() for flag in group]
+    values = [(flag, getattr(arguments, flag.attribute)) for flag in flags]
+    return [(flag, value) for flag, value in values if value is not None]
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None

@@ -1,0 +1,101 @@
+"""The command line: what each command is called, and how its errors end."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+from workbench.errors import EXIT_BAD_USE, EXIT_OK, EXIT_RUN_FAILED, USER_ERRORS, exit_code_of
+
+COMMANDS = {
+    "run": "run traffic against an engine and report what happened",
+    "runs": "list, show, remove and recover saved runs",
+    "workloads": "list the named workloads, their statistics and sources",
+    "bench": "measure this program's own parts: loop, recorder, prefill and decode, prefix cache",
+    "models": "list the models that --model takes",
+}
+"""Every command, in the order that help shows; the module of each is `workbench.cli.<name>`."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argparse parser whose errors are one message: what, and what there is instead."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = message.removeprefix("unrecognized arguments: ")
+        if unknown != message:
+            word = unknown.split()[0].split("=")[0]
+            options = [o for action in self._actions for o in action.option_strings]
+            near = difflib.get_close_matches(word, options, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            message = f"unknown option {word}{hint}"
+        self.exit(EXIT_BAD_USE, f"{self.prog}: {message}\n(see {self.prog} --help)\n")
+
+
+def build_parser(command: str | None) -> Parser:
+    """The parser; only `command`'s own options are filled in, so that others cost no import."""
+    parser = Parser(
+        prog="workbench",
+        description="A terminal laboratory for LLM serving: real engines, real traffic, and the "
+        "reason why a request was slow.",
+        epilog="exit codes: 0 fine, 1 the run failed or was interrupted, 2 bad use, "
+        "3 attainment below --require-attainment",
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+    for name, summary in COMMANDS.items():
+        sub = commands.add_parser(
+            name, help=summary, description=summary[0].upper() + summary[1:] + ".",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        if name == command:
+            import_module(f"workbench.cli.{name}").add_arguments(sub)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit code; the console script `workbench`."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    command = next((word for word in words if not word.startswith("-")), None)
+    if command is not None and command not in COMMANDS:
+        near = difflib.get_close_matches(command, COMMANDS, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        print(
+            f"workbench: unknown command {command!r}; {hint}there are {', '.join(COMMANDS)}",
+            file=sys.stderr,
+        )
+        return EXIT_BAD_USE
+    parser = build_parser(command)
+    try:
+        arguments = parser.parse_args(words)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else EXIT_BAD_USE
+    if arguments.version:
+        from importlib.metadata import version
+
+        print(f"workbench {version('workbench')}")
+        return EXIT_OK
+    if command is None:
+        parser.print_help()
+        return EXIT_OK
+    try:
+        code: int = import_module(f"workbench.cli.{command}").execute(arguments)
+        return code
+    except USER_ERRORS as error:
+        print(f"workbench {command}: {error}", file=sys.stderr)
+        return exit_code_of(error)
+    except KeyboardInterrupt:
+        print(f"workbench {command}: interrupted", file=sys.stderr)
+        return EXIT_RUN_FAILED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())
