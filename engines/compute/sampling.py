@@ -13,6 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+LOWEST_TEMPERATURE = np.float32(1e-30)
+"""As good as greedy; below it, logits divided by the temperature would overflow."""
+
 _GOLDEN = np.uint64(0x9E37_79B9_7F4A_7C15)
 
 
@@ -41,6 +44,16 @@ class SamplingBatch:
     seed: npt.NDArray[np.uint64]
     position: npt.NDArray[np.int64]
 
+    def of(self, rows: npt.NDArray[np.bool_]) -> SamplingBatch:
+        """The rows that `rows` marks."""
+        return SamplingBatch(
+            self.temperature[rows],
+            self.top_k[rows],
+            self.top_p[rows],
+            self.seed[rows],
+            self.position[rows],
+        )
+
 
 def sample(logits: torch.Tensor, batch: SamplingBatch) -> torch.Tensor:
     """One token for each row.
@@ -52,23 +65,31 @@ def sample(logits: torch.Tensor, batch: SamplingBatch) -> torch.Tensor:
         int64 `[rows]`, on the device of the logits.
     """
     tokens = logits.argmax(dim=-1)
-    drawn = np.flatnonzero(batch.temperature > 0)
-    if not len(drawn):
+    drawn = batch.temperature > 0
+    if not drawn.any():
         return tokens
-    rows = torch.from_numpy(drawn).to(logits.device)
-    device = logits.device
-    temperature = torch.from_numpy(batch.temperature[drawn]).to(device)
-    scaled = logits[rows].float() / temperature.unsqueeze(1)
-    top_k, top_p = batch.top_k[drawn], batch.top_p[drawn]
-    uniform = torch.from_numpy(uniforms(batch.seed[drawn], batch.position[drawn])).to(device)
-    if (top_k > 0).any() or (top_p < 1).any():
-        scaled, ids = scaled.sort(dim=-1, descending=True, stable=True)
-        choice = _draw(_kept(scaled, top_k, top_p), uniform)
-        chosen = ids.gather(1, choice.unsqueeze(1)).squeeze(1)
-    else:
-        chosen = _draw(scaled.softmax(dim=-1), uniform)
-    tokens[rows] = chosen
+    cut = (batch.top_k > 0) | (batch.top_p < 1)
+    # Apart, as the two add up probabilities in another order: a neighbour must not change that.
+    for rows, draw in ((drawn & ~cut, _from_all), (drawn & cut, _from_kept)):
+        if rows.any():
+            index = torch.from_numpy(np.flatnonzero(rows)).to(logits.device)
+            tokens[index] = draw(logits[index].float(), batch.of(rows))
     return tokens
+
+
+def _from_all(logits: torch.Tensor, batch: SamplingBatch) -> torch.Tensor:
+    return _draw(_tempered(logits, batch).softmax(dim=-1), batch)
+
+
+def _from_kept(logits: torch.Tensor, batch: SamplingBatch) -> torch.Tensor:
+    scaled, ids = _tempered(logits, batch).sort(dim=-1, descending=True, stable=True)
+    choice = _draw(_kept(scaled, batch.top_k, batch.top_p), batch)
+    return ids.gather(1, choice.unsqueeze(1)).squeeze(1)
+
+
+def _tempered(logits: torch.Tensor, batch: SamplingBatch) -> torch.Tensor:
+    temperature = np.maximum(batch.temperature, LOWEST_TEMPERATURE)
+    return logits / torch.from_numpy(temperature).to(logits.device).unsqueeze(1)
 
 
 def _kept(
@@ -88,8 +109,9 @@ def _kept(
     return probabilities.masked_fill(dropped, 0.0)
 
 
-def _draw(probabilities: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
-    """The index at which the cumulated probability passes `uniform` of the whole."""
+def _draw(probabilities: torch.Tensor, batch: SamplingBatch) -> torch.Tensor:
+    """The index at which the cumulated probability passes each row's share of the whole."""
+    uniform = torch.from_numpy(uniforms(batch.seed, batch.position)).to(probabilities.device)
     cumulated = probabilities.double().cumsum(dim=-1)
     target = uniform.unsqueeze(1) * cumulated[:, -1:]
     index = torch.searchsorted(cumulated, target, right=True).squeeze(1)

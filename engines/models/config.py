@@ -114,9 +114,6 @@ def from_hugging_face(raw: Mapping[str, Any], name: str) -> ModelConfig:
     num_heads = whole("num_attention_heads")
     hidden_size = whole("hidden_size")
     head_dim = raw.get("head_dim") or hidden_size // num_heads
-    window = (
-        raw.get("sliding_window") if kind == "mistral" or raw.get("use_sliding_window") else None
-    )
     stop = raw.get("eos_token_id")
     theta, scaling = _rope(raw, name)
     return ModelConfig(
@@ -137,10 +134,26 @@ def from_hugging_face(raw: Mapping[str, Any], name: str) -> ModelConfig:
         output_bias=kind != "qwen2" and bool(raw.get("attention_bias", False)),
         mlp_bias=bool(raw.get("mlp_bias", False)),
         qk_norm=kind == "qwen3",
-        sliding_window=window,
+        sliding_window=_sliding_window(raw, kind, name),
         stop_token_ids=() if stop is None else tuple(stop) if isinstance(stop, list) else (stop,),
         bos_token_id=raw.get("bos_token_id"),
     )
+
+
+def _sliding_window(raw: Mapping[str, Any], kind: str, name: str) -> int | None:
+    """The window of all layers. Qwen's first `max_window_layers` have none: all of them, or none."""
+    window: int | None = raw.get("sliding_window")
+    if kind == "mistral":
+        return window
+    if not raw.get("use_sliding_window"):
+        return None
+    without, layers = raw.get("max_window_layers", 28), raw["num_hidden_layers"]
+    if 0 < without < layers:
+        raise ModelError(
+            f"{name}: config.json has max_window_layers = {without} of {layers} layers; a sliding "
+            "window on some layers only is not supported"
+        )
+    return window if without == 0 else None
 
 
 def _rope(raw: Mapping[str, Any], name: str) -> tuple[float, RopeScaling | None]:

@@ -85,10 +85,17 @@ def embedded_model(progress: Callable[[str], None] | None = None) -> Path:
 
 
 def cache_root() -> Path:
-    """Where converted models are kept: WORKBENCH_CACHE, or the user's cache folder."""
+    """Where converted models are kept: WORKBENCH_CACHE, or the user's cache folder.
+
+    Raises:
+        ModelError: WORKBENCH_CACHE begins with `~` and a user who is not there.
+    """
     chosen = os.environ.get("WORKBENCH_CACHE")
     if chosen:
-        return Path(chosen).expanduser().absolute()
+        try:
+            return Path(chosen).expanduser().absolute()
+        except RuntimeError as error:
+            raise ModelError(f"WORKBENCH_CACHE={chosen!r}: {error}; give a whole path") from error
     import platformdirs
 
     return platformdirs.user_cache_path("workbench", appauthor=False)

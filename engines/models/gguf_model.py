@@ -18,7 +18,7 @@ import numpy as np
 
 from engines.errors import ModelError
 from engines.models.config import ModelConfig, RopeScaling, from_hugging_face
-from engines.models.gguf import GGUFFile
+from engines.models.gguf import GGUFFile, MetadataValue
 from engines.models.quantisation import Floats
 
 _CLASSES = {
@@ -58,77 +58,42 @@ def hugging_face_config(file: GGUFFile) -> dict[str, Any]:
         ModelError: an architecture other than llama, qwen2 and qwen3, a mixture of experts, a
             part of a split file, or a missing or impossible value; the message names the key.
     """
-    metadata = file.metadata
-    architecture = metadata.get("general.architecture")
-    if not isinstance(architecture, str) or architecture not in _CLASSES:
-        raise ModelError(
-            f"{file.path}: general.architecture {architecture!r} is not supported; "
-            f"supported are {', '.join(_CLASSES)}"
-        )
-
-    def whole(key: str, default: int | None = None) -> int:
-        value = metadata.get(f"{architecture}.{key}", default)
-        if type(value) is not int or value < 0:
-            raise ModelError(
-                f"{file.path}: {architecture}.{key} is {value!r}; a whole number is needed"
-            )
-        return value
-
-    def real(key: str, default: float | None = None) -> float:
-        value = metadata.get(f"{architecture}.{key}", default)
-        if isinstance(value, int | float) and abs(value) <= np.finfo(np.float32).max:
-            # The file has 32 bits: 1e-5 comes as 9.99999974e-06. The shortest decimal is meant.
-            return float(str(np.float32(value)))
-        raise ModelError(f"{file.path}: {architecture}.{key} is {value!r}; a number is needed")
-
-    parts = metadata.get("split.count", 1)
+    keys = _Keys(file)
+    architecture = keys.architecture
+    parts = file.metadata.get("split.count", 1)
     if isinstance(parts, int) and parts > 1:
         raise ModelError(f"{file.path}: is one of {parts} parts of a model; merge them first")
-    if whole("expert_count", 0):
+    if keys.whole("expert_count", 0):
         raise ModelError(f"{file.path}: mixtures of experts cannot be read from GGUF files")
-
-    hidden_size, num_heads = whole("embedding_length"), whole("attention.head_count")
-    head_dim = whole("attention.key_length", hidden_size // max(1, num_heads))
-    if not head_dim:
-        raise ModelError(
-            f"{file.path}: {architecture}.embedding_length {hidden_size} leaves nothing for each "
-            f"of {num_heads} attention heads; get the file again"
-        )
-    for key in ("attention.value_length", "rope.dimension_count"):
-        if whole(key, head_dim) != head_dim:
-            raise ModelError(
-                f"{file.path}: {architecture}.{key} is {whole(key)}, but heads of {head_dim} are "
-                f"turned and summed whole here; this model is not supported"
-            )
-    window = whole("attention.sliding_window", 0) if architecture == "llama" else 0
+    num_heads = keys.whole("attention.head_count")
+    window = keys.whole("attention.sliding_window", 0) if architecture == "llama" else 0
     config: dict[str, Any] = {
         # Mistral's files call themselves llama; the window is the one difference.
         "architectures": ["MistralForCausalLM" if window else _CLASSES[architecture]],
         "model_type": "mistral" if window else architecture,
         "hidden_act": "silu",
         "vocab_size": _vocab_size(file),
-        "hidden_size": hidden_size,
-        "intermediate_size": whole("feed_forward_length"),
-        "num_hidden_layers": whole("block_count"),
+        "hidden_size": keys.whole("embedding_length"),
+        "intermediate_size": keys.whole("feed_forward_length"),
+        "num_hidden_layers": keys.whole("block_count"),
         "num_attention_heads": num_heads,
-        "num_key_value_heads": whole("attention.head_count_kv", num_heads),
-        "head_dim": head_dim,
-        "max_position_embeddings": whole("context_length"),
-        "rms_norm_eps": real("attention.layer_norm_rms_epsilon"),
-        "rope_theta": real("rope.freq_base", 10_000.0),
+        "num_key_value_heads": keys.whole("attention.head_count_kv", num_heads),
+        "head_dim": _head_dim(keys),
+        "max_position_embeddings": keys.whole("context_length"),
+        "rms_norm_eps": keys.real("attention.layer_norm_rms_epsilon"),
+        "rope_theta": keys.real("rope.freq_base", 10_000.0),
         "tie_word_embeddings": "output.weight" not in file.tensors,
         "attention_bias": "blk.0.attn_q.bias" in file.tensors,
         "mlp_bias": "blk.0.ffn_gate.bias" in file.tensors,
     }
     if window:
         config["sliding_window"] = window
-    scaling = metadata.get(f"{architecture}.rope.scaling.type", "none")
+    scaling = keys.get("rope.scaling.type", "none")
     if _ROPE_FACTORS in file.tensors:
-        config["rope_scaling"] = _llama3_scaling(file, config["rope_theta"], head_dim)
+        config["rope_scaling"] = _llama3_scaling(file, config["rope_theta"], config["head_dim"])
     elif not isinstance(scaling, str) or scaling != "none":
-        config["rope_scaling"] = {"rope_type": scaling, "factor": real("rope.scaling.factor")}
-    config |= _special_token_ids(file)
-    return config
+        config["rope_scaling"] = {"rope_type": scaling, "factor": keys.real("rope.scaling.factor")}
+    return config | _special_token_ids(file)
 
 
 def gguf_config(file: GGUFFile, name: str) -> ModelConfig:
@@ -170,6 +135,55 @@ def hugging_face_tensors(file: GGUFFile, config: ModelConfig) -> Iterator[tuple[
         elif interleaved and ".self_attn.k_proj." in target:
             values = _undo_interleaving(file, name, values, config.num_kv_heads, config.head_dim)
         yield target, values
+
+
+class _Keys:
+    """The metadata under the architecture's name (`llama.block_count`), checked for its kind."""
+
+    def __init__(self, file: GGUFFile) -> None:
+        architecture = file.metadata.get("general.architecture")
+        if not isinstance(architecture, str) or architecture not in _CLASSES:
+            raise ModelError(
+                f"{file.path}: general.architecture {architecture!r} is not supported; "
+                f"supported are {', '.join(_CLASSES)}"
+            )
+        self.file = file
+        self.architecture = architecture
+
+    def get(self, key: str, default: MetadataValue | None = None) -> MetadataValue | None:
+        return self.file.metadata.get(f"{self.architecture}.{key}", default)
+
+    def whole(self, key: str, default: int | None = None) -> int:
+        value = self.get(key, default)
+        if type(value) is not int or value < 0:
+            raise self.wrong(key, f"is {value!r}; a whole number is needed")
+        return value
+
+    def real(self, key: str, default: float | None = None) -> float:
+        value = self.get(key, default)
+        if isinstance(value, int | float) and abs(value) <= np.finfo(np.float32).max:
+            # The file has 32 bits: 1e-5 comes as 9.99999974e-06. The shortest decimal is meant.
+            return float(str(np.float32(value)))
+        raise self.wrong(key, f"is {value!r}; a number is needed")
+
+    def wrong(self, key: str, what: str) -> ModelError:
+        return ModelError(f"{self.file.path}: {self.architecture}.{key} {what}")
+
+
+def _head_dim(keys: _Keys) -> int:
+    """Elements of a head; all three kinds of head must have as many, and be turned whole."""
+    hidden_size, num_heads = keys.whole("embedding_length"), keys.whole("attention.head_count")
+    head_dim = keys.whole("attention.key_length", hidden_size // max(1, num_heads))
+    if not head_dim:
+        raise keys.wrong(
+            "embedding_length",
+            f"{hidden_size} leaves nothing for each of {num_heads} heads; get the file again",
+        )
+    for key in ("attention.value_length", "rope.dimension_count"):
+        found = keys.whole(key, head_dim)
+        if found != head_dim:
+            raise keys.wrong(key, f"is {found}, but keys have {head_dim}; this is not supported")
+    return head_dim
 
 
 def _hugging_face_name(file: GGUFFile, name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence as Row
 from typing import Any
 
 import numpy as np
@@ -667,10 +666,6 @@ def test_impossible_settings_are_refused_by_name(settings: dict[str, Any], says:
         SchedulerConfig(**settings)
 
 
-def tables(bench: Bench) -> Any:
-    return bench.scheduler.table
-
-
 @pytest.mark.parametrize(
     ("damage", "complaint"),
     [
@@ -693,7 +688,7 @@ def test_the_integrity_check_sees_damage(damage: Any, complaint: str) -> None:
 
 def test_the_integrity_check_sees_a_shared_block_that_may_be_written() -> None:
     bench = Bench(prefix_caching=True)
-    sequences: Row[Sequence] = [bench.add(n, prompt_of(9, 8 + n)) for n in range(2)]
+    sequences = [bench.add(n, prompt_of(9, 8 + n)) for n in range(2)]
     bench.step()
     for sequence in sequences:
         bench.scheduler.table.num_computed[sequence.row] = 3

@@ -73,7 +73,7 @@ class KvFigures:
         usable_blocks: blocks of the pool, the null block left out; block_size: tokens of a block.
         usage_peak_percent, usage_mean_percent: KV usage, %: blocks held by live requests ÷ all
             blocks; cached-but-free blocks apart. The mean is over time: a state counts for as
-            long as it lasts, an idle engine included.
+            long as it lasts, an idle engine's included; before the first step no block is held.
         live_peak_blocks, cached_peak_blocks: the most blocks held by requests, and the most
             cached but held by none.
     """
@@ -106,13 +106,13 @@ def kv_figures(
     if not lasting.height:
         return KvFigures(usable_blocks, block_size, None, None, None, None)
     peaks = lasting.select(pl.col("live_blocks", "cached_blocks").max()).row(0)
-    total_ns = int(lasting["lasted_ns"].sum())
+    window_ns = window.end_ns - window.start_ns
     block_ns = lasting.select(pl.col("live_blocks").cast(pl.Float64).dot("lasted_ns")).item()
     share = 100 / usable_blocks if usable_blocks else None
     return KvFigures(
         usable_blocks,
         block_size,
         peaks[0] * share if share is not None else None,
-        block_ns / total_ns * share if share is not None and total_ns else None,
+        block_ns / window_ns * share if share is not None and window_ns > 0 else None,
         *peaks,
     )

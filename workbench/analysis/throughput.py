@@ -76,11 +76,12 @@ class Load:
 def load(requests: pl.DataFrame, measured: pl.DataFrame, window: Window) -> Load:
     """Offered and achieved rate and backlog; `measured` are the window's of all `requests`."""
     admitted = measured["admitted_ns"].drop_nulls()
-    last_ns = max(window.end_ns, int(admitted.max() or 0)) if admitted.len() else window.end_ns  # type: ignore[arg-type]
-    offered = _rate(measured.height, window.length_s) if measured.height else None
-    achieved = _rate(admitted.len(), Window(window.start_ns, last_ns).length_s)
-    if offered is None:
-        achieved = None
+    last = admitted.max()
+    until_ns = max(window.end_ns, last) if isinstance(last, int) else window.end_ns
+    has_rates = measured.height > 0 and window.length_s > 0
+    offered = measured.height / window.length_s if has_rates else None
+    achieved_s = Window(window.start_ns, until_ns).length_s
+    achieved = admitted.len() / achieved_s if has_rates else None
     share = achieved / offered if achieved is not None and offered else None
 
     middle_ns = (window.start_ns + window.end_ns) // 2

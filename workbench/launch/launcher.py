@@ -48,7 +48,7 @@ class Runner:
             with folder.log.open("ab") as log:
                 folder.log.chmod(0o600)
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "workbench.launch.process", str(folder.path)],
+                    [sys.executable, "-P", "-m", "workbench.launch.process", str(folder.path)],
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=log,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import struct
 import time
@@ -229,12 +230,10 @@ def test_planted_counts_cost_neither_memory_nor_time(tmp_path: Path) -> None:
     try:
         for at in range(0, min(HEADER_BYTES - 8, 2000), 11):
             for value in (len(VALID), 2**32 - 1, 2**63):
-                try:
+                with contextlib.suppress(ModelError):
                     parse(tmp_path, VALID[:at] + struct.pack("<Q", value) + VALID[at + 8 :])
-                except ModelError:
-                    pass
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 100 * len(VALID)
+    assert peak < 64 * len(VALID)
     assert time.perf_counter() - begin < 20

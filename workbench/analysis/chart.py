@@ -1,0 +1,86 @@
+"""One small chart as a rich renderable: drawn by plotext, as wide as it is allowed to be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import plotext
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
+from rich.text import Text
+
+from workbench.analysis.series import Grid, Series
+
+_MIN_WIDTH = 30
+_MAX_ROWS = 12
+_ROUND = (1, 1.2, 1.6, 2, 3, 4, 5, 6, 8, 10)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A series as a line of braille dots, or as single `points`, which tell it apart unpainted."""
+
+    series: Series
+    color: str
+    points: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Lines over the seconds of a run, from zero up; colours as the console has them (NO_COLOR)."""
+
+    title: str
+    grid: Grid
+    lines: Sequence[Line]
+    rows: int = 10
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(min(_MIN_WIDTH, options.max_width), options.max_width)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for row in self.draw(options.max_width, colorless=console.no_color).splitlines():
+            text = Text.from_ansi(row, no_wrap=True)
+            text.rstrip()
+            yield text
+
+    def draw(self, width: int, colorless: bool = False) -> str:
+        """The chart in `width` columns and `rows` rows, with ANSI colours unless `colorless`."""
+        figure = plotext.figure
+        figure.clear()
+        plotext.terminal.limit(False, False)
+        figure.theme("simple")
+        figure.canvas("default")
+        figure.plot_size(width, min(self.rows, _MAX_ROWS))
+        figure.axes(False)
+        figure.title(self.title)
+        for line in self.lines:
+            marker = plotext.marker("dot" if line.points else "braille", pixel=line.color)
+            x, y = line.series.middle_s.tolist(), line.series.values.tolist()
+            figure.draw(figure.signal(x, y, marker=marker).lines(not line.points))
+        top = round_up(max(float(line.series.values.max()) for line in self.lines))
+        self._rule("y", top, [0, top / 2, top])
+        end_s = max(self.grid.end_s, 1e-3)
+        self._rule("x", end_s, _ticks(end_s), " s")
+        return str(figure.build().string(colorless=colorless))
+
+    def _rule(self, axis: str, high: float, ticks: Sequence[float], unit: str = "") -> None:
+        ruler = plotext.figure.ruler(axis)
+        ruler.lim(0, high)
+        ruler.ticks(list(ticks), [f"{tick:,g}{unit}" for tick in ticks])
+
+
+def round_up(value: float) -> float:
+    """The next round number that is not below `value`; 1 for 0."""
+    if value <= 0:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(step * power for step in _ROUND if step * power >= value * 0.999)
+
+
+def _ticks(end_s: float) -> list[float]:
+    """Round times from 0 to the end, at most eight."""
+    power = 10.0 ** math.floor(math.log10(end_s / 7))
+    step_s = next(step * power for step in (1, 2, 5, 10) if step * power >= end_s / 7)
+    return [step_s * index for index in range(math.floor(end_s / step_s) + 1)]
