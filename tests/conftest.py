@@ -1,6 +1,8 @@
-"""Options that the tests take."""
+"""What tests of several packages share."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import pytest
 
@@ -19,3 +21,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def fuzz_operations(request: pytest.FixtureRequest) -> int:
     operations: int = request.config.getoption("--fuzz-operations")
     return operations
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Small matrices are computed faster by one thread, by far where other work wants the cores."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -109,7 +109,9 @@ def generate(
 
 
 @torch.inference_mode()
-def top_gaps(decoder: Decoder, prompts: list[list[int]], answers: list[list[int]]) -> list[list[float]]:
+def top_gaps(
+    decoder: Decoder, prompts: list[list[int]], answers: list[list[int]]
+) -> list[list[float]]:
     """How far the best logit is above the second at each answered position, per prompt."""
     from paged import paged_logits
 

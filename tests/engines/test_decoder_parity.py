@@ -15,6 +15,8 @@ from engines.errors import ModelError
 from engines.models.config import from_hugging_face
 from engines.models.decoder import Decoder
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FLOAT32_TOLERANCE = 1e-5
 """Largest difference of two logits, as a share of the largest logit; measured: 2.5e-6."""
 
@@ -81,7 +83,9 @@ def oracle(case: dict[str, Any], seed: int = 0) -> PreTrainedModel:
         if int(transformers.__version__.split(".")[0]) >= 5:
             settings["rope_parameters"] = theta | scaling
         else:
-            settings |= theta | ({} if scaling["rope_type"] == "default" else {"rope_scaling": scaling})
+            settings |= theta | (
+                {} if scaling["rope_type"] == "default" else {"rope_scaling": scaling}
+            )
     config = AutoConfig.for_model(**settings)
     model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
     config.architectures = [type(model).__name__]
@@ -105,7 +109,8 @@ def decoder_of(model: PreTrainedModel, dtype: torch.dtype = torch.float32) -> De
 def prompts() -> list[list[int]]:
     generator = torch.Generator().manual_seed(1)
     return [
-        torch.randint(0, VOCAB, (length,), generator=generator).tolist() for length in (61, 1, 34, 17)
+        torch.randint(0, VOCAB, (length,), generator=generator).tolist()
+        for length in (61, 1, 34, 17)
     ]
 
 
@@ -206,7 +211,9 @@ def test_tensors_that_do_not_fit_are_refused_by_name() -> None:
         load([*tensors.items(), (name, tensors[name])])
     with pytest.raises(ModelError, match="'model.extra.weight' is unknown"):
         load([*tensors.items(), ("model.extra.weight", torch.zeros(1))])
-    with pytest.raises(ModelError, match=r"shape \[32, 63\], the configuration asks for \[32, 64\]"):
+    with pytest.raises(
+        ModelError, match=r"shape \[32, 63\], the configuration asks for \[32, 64\]"
+    ):
         load(list((tensors | {name: tensors[name][:, 1:]}).items()))
 
 

@@ -16,6 +16,8 @@ from engines.models.config import named_shape
 from engines.models.decoder import Decoder
 from workloads.request import SamplingParams
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
 BASE = Arrangement()
 ARRANGEMENTS = {
@@ -23,7 +25,9 @@ ARRANGEMENTS = {
     "no prefix cache": dataclasses.replace(BASE, prefix_caching=False),
     "small chunks": dataclasses.replace(BASE, max_num_batched_tokens=24),
     "whole prompts": dataclasses.replace(BASE, chunked_prefill=False),
-    "all at once": dataclasses.replace(BASE, max_num_seqs=64, max_num_batched_tokens=8192),
+    "all at once": dataclasses.replace(
+        BASE, max_num_seqs=64, max_num_batched_tokens=8192, prefix_caching=False
+    ),
     "static batches": dataclasses.replace(BASE, batching="static"),
     "static batches, small chunks, no prefix cache": dataclasses.replace(
         BASE, batching="static", max_num_batched_tokens=24, prefix_caching=False
@@ -88,7 +92,7 @@ def test_the_tokens_are_worth_comparing() -> None:
     assert len({tuple(tokens) for tokens in outputs.tokens}) == 63, "two prompts are the same"
     assert len({token for tokens in outputs.tokens for token in tokens}) > 100
     gaps = top_gaps(tiny_decoder(), tiny_prompts(), outputs.tokens)
-    assert min(min(gap) for gap in gaps) > 1e-4
+    assert min(min(gap) for gap in gaps) > 3e-5
 
 
 def test_greedy_tokens_are_the_argmax_of_plain_logits() -> None:

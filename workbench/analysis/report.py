@@ -130,9 +130,10 @@ def _header(run: Mapping[str, Any]) -> RenderableType:
 
 
 def _model(run: Mapping[str, Any]) -> str:
-    model = at(run, "spec", "model")
-    kind = " on ".join(str(at(model, key)) for key in ("dtype", "device") if at(model, key))
-    return _listed(at(model, "name"), kind)
+    """The model, and the type and device that "auto" came to be."""
+    engine, model = at(run, "engine"), at(run, "spec", "model")
+    kind = [str(at(engine, key) or at(model, key) or "") for key in ("dtype", "device")]
+    return _listed(at(model, "name"), " on ".join(word for word in kind if word))
 
 
 def _engine(run: Mapping[str, Any]) -> str:
@@ -168,13 +169,13 @@ def _traffic(run: Mapping[str, Any]) -> str:
 
 
 def _window(run: Mapping[str, Any]) -> str:
-    warmup, drain = at(run, "spec", "traffic", "warmup"), at(run, "summary", "drain_s")
+    drain, start_ns = at(run, "summary", "drain_s"), at(run, "summary", "window", "start_ns")
     length = at(run, "summary", "window_s")
     if length is None:
         return ""
     said = f"{duration(length)} measured"
-    if isinstance(warmup, int | float):
-        said += f" after {duration(warmup)} of warm-up"
+    if start_ns:
+        said += f" after {duration(start_ns / 1e9)} of warm-up"
     return said if drain is None else f"{said}, drained in {duration(drain)}"
 
 

@@ -138,7 +138,7 @@ def _report(folder: RunFolder, content: dict[str, Any], spec: RunSpec, as_json: 
         return EXIT_RUN_FAILED
     required = spec.slo.require_attainment
     if required is not None:
-        attainment = (summary or {}).get("slo", {}).get("attainment")
+        attainment = (summary or {}).get("objectives", {}).get("attainment")
         if attainment is None or attainment < required:
             shown = "unknown" if attainment is None else f"{attainment:.1%}"
             print(f"workbench run: attainment {shown} is below {required:.1%}", file=sys.stderr)
@@ -154,5 +154,5 @@ def print_report(folder: RunFolder, content: dict[str, Any]) -> None:
     terminal = sys.stdout.isatty()
     width = None if terminal else int(os.environ.get("COLUMNS", "100"))
     console = Console(width=width, highlight=False)
-    console.print(report(content, load_tables(folder), width=console.width))
+    console.print(report(content, load_tables(folder)))
     console.print(f"run folder: {folder.path}", soft_wrap=True)

@@ -67,9 +67,9 @@ def _print_table(runs: list[StoredRun]) -> None:
             _text(spec, "traffic", "workload"),
             _text(spec, "engine", "name"),
             _figure(content.get("rate_per_s")),
-            _figure(_at(summary, "counts", "offered")),
-            _figure(_at(summary, "latencies", "ttft_ms", "p50")),
-            _figure(_at(summary, "latencies", "tpot_ms", "p50")),
+            _figure(_at(summary, "requests", "recorded")),
+            _figure(_at(summary, "latency", "ttft_ms", "p50")),
+            _figure(_at(summary, "latency", "tpot_ms", "p50")),
             _figure(_at(summary, "throughput", "output_tokens_per_s")),
         )
     console.print(table)

@@ -54,6 +54,7 @@ class Screen:
         """Takes in what is new and shows it."""
         try:
             content = self.runner.folder.read()
+            self.state.usable_blocks = content.get("engine", {}).get("num_blocks")
             for segment in self.runner.new_segments():
                 self.state.feed(segment)
         except StoreError:
@@ -114,7 +115,7 @@ def _phase(content: dict[str, Any], now_ns: int | None, warmup_s: float) -> str:
 def _figures(s: LiveSnapshot) -> list[str]:
     """Three short lines of figures; what is not known yet is a dash."""
     return [
-        f"rate {_show(s.arrival_rate)} req/s  offered {s.offered}  ended {s.ended}  "
+        f"rate {_show(s.arrivals_per_s)} req/s  offered {s.offered}  ended {sum(s.ended.values())}  "
         f"running {s.running}  waiting {s.waiting}",
         f"TTFT p50 {_ms(s.ttft_p50_ms)} p99 {_ms(s.ttft_p99_ms)}  "
         f"TPOT p50 {_ms(s.tpot_p50_ms)} p99 {_ms(s.tpot_p99_ms)}",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
-from workbench.analysis.metrics import Window, summarise
+from workbench.analysis.metrics import Window
+from workbench.analysis.summary import summarise
 from workbench.runs.folder import RunFolder
 from workbench.runs.segments import SegmentTables, list_segments, read_segments
 from workbench.runs.tables import (
@@ -46,7 +48,8 @@ def finish_run(
         tables = complete_requests(tables, _last_ns(tables), reason or "the run ended first")
     else:
         tables = load_tables(folder)
-    content |= {"state": state, "reason": reason, "window": _window(tables, content).as_dict()}
+    window = _window(tables, content)
+    content |= {"state": state, "reason": reason, "window": dataclasses.asdict(window)}
     content["drain_end_ns"] = _last_ns(tables)
     content["summary"] = summary_of(tables, content)
     if broken:
@@ -69,6 +72,7 @@ def summary_of(tables: Tables, content: Mapping[str, Any]) -> dict[str, Any]:
         slo=spec.slo.limits,
         usable_blocks=engine.get("num_blocks"),
         block_size=engine.get("block_size"),
+        drain_end_ns=_last_ns(tables),
     ).as_dict()
 
 

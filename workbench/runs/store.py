@@ -147,5 +147,5 @@ def recover(run: StoredRun, finish: Callable[[RunFolder, str, str], dict[str, An
     state = "killed" if run.state == "dead" else run.state
     reason = str(run.content.get("reason") or "its runner ended without saying why")
     content = finish(folder, state, reason)
-    counts = content.get("summary", {}).get("counts", {})
-    return f"{run.run_id}: recovered as {state!r} with {counts.get('offered', 0)} requests"
+    counts = content.get("summary", {}).get("requests", {})
+    return f"{run.run_id}: recovered as {state!r} with {counts.get('recorded', 0)} requests"

@@ -102,8 +102,14 @@ def test_a_request_cut_short_has_ttft_and_tpot_but_no_e2e(requests_frame):
 
 
 def test_stage_errors_are_counted(requests_frame):
-    holes = requests_frame(WHOLE, WHOLE | {"started": None}, WHOLE | {"admitted": None}, WHOLE)
-    assert stage_sum_errors(holes) == 2
+    backwards = WHOLE | {"ttft_recompute_ns": 99_000_000}
+    holes = (WHOLE | {"started": None}, WHOLE | {"admitted": None})
+    assert stage_sum_errors(requests_frame(WHOLE, *holes, backwards, WHOLE)) == 3
+
+
+def test_stages_that_were_lost_with_a_killed_run_are_no_error(requests_frame):
+    recovered = WHOLE | {"status": "unfinished", "started": None, "ttft_recompute_ns": None}
+    assert stage_sum_errors(requests_frame(recovered)) == 0
 
 
 durations = st.integers(0, 2**55)
