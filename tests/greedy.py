@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from paged import paged_logits
+
 from engines.attention.base import AttentionShape
 from engines.attention.reference import ReferenceAttention
 from engines.compute.worker import TorchWorker, allocate_kv
@@ -108,16 +110,28 @@ def generate(
     return outputs
 
 
-@torch.inference_mode()
-def top_gaps(
+def answer_logits(
     decoder: Decoder, prompts: list[list[int]], answers: list[list[int]]
-) -> list[list[float]]:
-    """How far the best logit is above the second at each answered position, per prompt."""
-    from paged import paged_logits
-
+) -> list[torch.Tensor]:
+    """Logits at each answered position from one plain forward pass, `[tokens, vocab]` a prompt."""
     sequences = [prompt + answer[:-1] for prompt, answer in zip(prompts, answers, strict=True)]
+    logits = paged_logits(decoder, sequences, "whole", block_size=16)
+    return [of[len(prompt) - 1 :] for prompt, of in zip(prompts, logits, strict=True)]
+
+
+def divergences(
+    logits: list[torch.Tensor], expected: list[list[int]], got: list[list[int]]
+) -> list[float]:
+    """For each answer that differs: how far apart the two tokens' logits are where it begins to.
+
+    As a share of the largest logit. What comes after the first difference is another text.
+    """
+    scale = max(of.abs().max().item() for of in logits)
     gaps = []
-    for prompt, logits in zip(prompts, paged_logits(decoder, sequences, "whole", 16), strict=True):
-        best = logits[len(prompt) - 1 :].topk(2).values
-        gaps.append((best[:, 0] - best[:, 1]).tolist())
+    for of, ours, theirs in zip(logits, expected, got, strict=True):
+        at = next(
+            (i for i, pair in enumerate(zip(ours, theirs, strict=True)) if len({*pair}) > 1), None
+        )
+        if at is not None:
+            gaps.append(abs(of[at, ours[at]] - of[at, theirs[at]]).item() / scale)
     return gaps

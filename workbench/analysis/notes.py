@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from workbench.analysis.quantities import number
 from workbench.analysis.statistics import WEAK_BELOW
 from workbench.analysis.throughput import ACHIEVED_SHARE
 
@@ -58,9 +59,9 @@ def _on_the_load(load: Mapping[str, Any]) -> list[str]:
         )
     share = load["achieved_share"]
     if share is not None and share < ACHIEVED_SHARE:
+        achieved, offered = number(load["achieved_per_s"]), number(load["offered_per_s"])
         notes.append(
-            f"Achieved {load['achieved_per_s']:.3g} of {load['offered_per_s']:.3g} requests per "
-            f"second offered ({100 * share:.1f} %)."
+            f"Achieved {achieved} of {offered} requests per second offered ({100 * share:.1f} %)."
         )
     return notes
 

@@ -87,9 +87,13 @@ class Report:
         per = f"per {number(grid.width_s)} s"
         charts = []
         if requests is not None and (ttft := ttft_over_time(requests, grid)):
+            unit = "ms"
+            if max(series.values.max() for series in ttft) >= 10_000:
+                unit, ttft = "s", tuple(series.scaled(1e-3) for series in ttft)
             p50, p99 = ttft
             lines = (Line(p99, "yellow", points=True), Line(p50, "cyan"))
-            charts.append(Chart(f"TTFT, ms, by arrival: p50 (line), p99 (•) {per}", grid, lines))
+            title = f"TTFT, {unit}, by arrival: p50 (line), p99 (•) {per}"
+            charts.append(Chart(title, grid, lines))
         if emissions is not None and (tokens := output_tokens_over_time(emissions, grid)):
             charts.append(Chart(f"Output, tok/s, {per}", grid, (Line(tokens, "green"),)))
         return charts

@@ -41,6 +41,10 @@ class Series:
     middle_s: Floats
     values: Floats
 
+    def scaled(self, factor: float) -> Series:
+        """The same in another unit."""
+        return Series(self.middle_s, self.values * factor)
+
 
 def ttft_over_time(
     requests: pl.DataFrame, grid: Grid, percentiles: tuple[float, ...] = (50, 99)

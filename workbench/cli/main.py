@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from workbench.errors import EXIT_BAD_USE, EXIT_OK, EXIT_RUN_FAILED, USER_ERRORS, exit_code_of
 
@@ -25,15 +25,18 @@ COMMANDS = {
 class Parser(argparse.ArgumentParser):
     """An argparse parser whose errors are one message: what, and what there is instead."""
 
+    def __init__(self, *words: Any, **options: Any) -> None:
+        super().__init__(*words, **({"allow_abbrev": False} | options))
+        self.set_defaults(parser=self)
+
     def error(self, message: str) -> NoReturn:
-        unknown = message.removeprefix("unrecognized arguments: ")
-        if unknown != message:
-            word = unknown.split()[0].split("=")[0]
-            options = [o for action in self._actions for o in action.option_strings]
-            near = difflib.get_close_matches(word, options, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            message = f"unknown option {word}{hint}"
         self.exit(EXIT_BAD_USE, f"{self.prog}: {message}\n(see {self.prog} --help)\n")
+
+    def refuse(self, word: str) -> NoReturn:
+        """Ends with the option or argument that is not known, and the nearest that is."""
+        options = [name for action in self._actions for name in action.option_strings]
+        near = difflib.get_close_matches(word.split("=")[0], options, n=1)
+        self.error(f"unknown option {word}" + (f"; did you mean {near[0]}?" if near else ""))
 
 
 def build_parser(command: str | None) -> Parser:
@@ -71,7 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_BAD_USE
     parser = build_parser(command)
     try:
-        arguments = parser.parse_args(words)
+        arguments, unknown = parser.parse_known_args(words)
+        if unknown:
+            arguments.parser.refuse(unknown[0])
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else EXIT_BAD_USE
     if arguments.version:

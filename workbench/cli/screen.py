@@ -86,9 +86,9 @@ class Screen:
             elapsed = now_ns / 1e9
             share = min(1.0, elapsed / duration)
             filled = round(share * 20)
-            left = max(0.0, duration - elapsed)
+            left = max(0.0, duration - elapsed) if content["state"] == "running" else 0.0
             head.append(f"  {'━' * filled}{'╌' * (20 - filled)} {elapsed:.0f} s")
-            head.append(f", {left:.0f} s of arrivals left" if left else ", arrivals ended")
+            head.append(f", {left:.0f} s of arrivals left" if left else ", arrivals have ended")
         return head
 
     def _print_line(

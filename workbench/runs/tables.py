@@ -46,13 +46,13 @@ def from_segments(segments: Iterable[SegmentTables]) -> Tables:
 
 
 def complete_requests(tables: Tables, ended_ns: int, reason: str) -> Tables:
-    """Adds a row with status "unfinished" for each request that arrived and has none.
+    """One row a request, by id: "unfinished" for each that arrived and has no row.
 
     What its steps and emissions tell of it is filled in; the rest is null.
     """
     missing = tables["arrivals"].join(tables["requests"], on="request_id", how="anti")
     if missing.is_empty():
-        return tables
+        return tables | {"requests": tables["requests"].sort("request_id")}
     emitted = (
         tables["emissions"]
         .group_by("request_id")

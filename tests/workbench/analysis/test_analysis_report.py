@@ -135,3 +135,10 @@ def test_any_single_missing_key_of_the_summary_is_no_error(run, tables):
 def test_names_cannot_steer_the_terminal(run, tables):
     text = rendered(run | {"name": "a\x1b[2Jb", "state": "fin\rished"}, tables, 80)
     assert "\x1b[2J" not in text and "\r" not in text
+
+
+def test_a_ttft_of_ten_seconds_and_more_is_drawn_in_seconds(run, tables):
+    slow = tables["requests"].with_columns(pl.col("first_token_ns") + 60 * S)
+    text = rendered(run, {"requests": slow}, 100)
+    assert "TTFT, s, by arrival" in text
+    assert "TTFT, ms, by arrival" in rendered(run, tables, 100)

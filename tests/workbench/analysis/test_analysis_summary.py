@@ -159,7 +159,7 @@ def test_offered_and_achieved_rate(requests_frame):
     summary = summarise(late, Window(0, S))
     assert summary.load.achieved_per_s == pytest.approx(11 / 1.25)
     assert summary.load.achieved_share == pytest.approx(0.8)
-    assert any(note.startswith("Achieved 8.8 of 11") for note in summary.notes)
+    assert any(note.startswith("Achieved 8.80 of 11.0") for note in summary.notes)
 
 
 @pytest.mark.parametrize(
