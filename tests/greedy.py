@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import torch
-
 from paged import paged_logits
 
 from engines.attention.base import AttentionShape

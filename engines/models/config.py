@@ -141,7 +141,7 @@ def from_hugging_face(raw: Mapping[str, Any], name: str) -> ModelConfig:
 
 
 def _sliding_window(raw: Mapping[str, Any], kind: str, name: str) -> int | None:
-    """The window of all layers. Qwen's first `max_window_layers` have none: all of them, or none."""
+    """The window of all layers; of Qwen's, the first `max_window_layers` have none."""
     window: int | None = raw.get("sliding_window")
     if kind == "mistral":
         return window

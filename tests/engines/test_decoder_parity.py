@@ -209,7 +209,7 @@ def test_tensors_that_do_not_fit_are_refused_by_name() -> None:
         load([item for item in tensors.items() if item[0] != name])
     with pytest.raises(ModelError, match="given twice"):
         load([*tensors.items(), (name, tensors[name])])
-    with pytest.raises(ModelError, match="'model.extra.weight' is unknown"):
+    with pytest.raises(ModelError, match=r"'model\.extra\.weight' is unknown"):
         load([*tensors.items(), ("model.extra.weight", torch.zeros(1))])
     with pytest.raises(
         ModelError, match=r"shape \[32, 63\], the configuration asks for \[32, 64\]"

@@ -40,7 +40,7 @@ def counts(probabilities: list[float], seed: int = 0, **params: Any) -> np.ndarr
 
 
 def assert_drawn_from(seen: np.ndarray, probabilities: list[float]) -> None:
-    """Pearson's chi-square over the tokens that can be drawn, at a 1-in-10,000 level or stricter."""
+    """Pearson's chi-square over the tokens that can be drawn, at a level of 1 in 10,000."""
     expected = np.array(probabilities) / sum(probabilities) * seen.sum()
     possible = expected > 0
     assert not seen[~possible].any(), "a token was drawn that was cut away"

@@ -88,6 +88,7 @@ class World:
         self.orders: dict[int, tuple[int, int]] = {}
         self.waited_by: int | None = None
         self.patience = 0
+        self.operations = 0
         self.draining = False
         self.seen: Counter[str] = Counter()
         self.stems = [[draw.randrange(VOCAB) for _ in range(MAX_LEN)] for _ in range(3)]
@@ -99,6 +100,7 @@ class World:
     # -- operations ---------------------------------------------------------------------------
 
     def operate(self) -> None:
+        self.operations += 1
         draw = self.random.random()
         if draw < 0.26 and len(self.orders) < 24:
             self.add()
@@ -271,13 +273,14 @@ def test_every_rule_holds_under_random_traffic(kind: Kind, fuzz_operations: int)
     for number in range(-(-share // WORLD_OPERATIONS)):
         seed = GRID.index(kind) * 1_000_003 + number
         world = World(kind, seed)
-        operation = 0
         try:
-            for operation in range(min(WORLD_OPERATIONS, share - number * WORLD_OPERATIONS)):
+            for _ in range(min(WORLD_OPERATIONS, share - number * WORLD_OPERATIONS)):
                 world.operate()
             world.drain()
         except Exception as error:
-            error.add_note(f"World(GRID[{GRID.index(kind)}], seed={seed}), operation {operation}")
+            error.add_note(
+                f"World(GRID[{GRID.index(kind)}], seed={seed}), operation {world.operations}"
+            )
             raise
         seen += world.seen
     if share >= 1000:
