@@ -72,7 +72,7 @@ def test_a_broken_spec_file_says_where(tmp_path):
     with pytest.raises(SpecError, match="No such file"):
         read_spec(path)
     path.write_text("seed = 1\ntraffic = [\n")
-    with pytest.raises(SpecError, match="line 3|end of document"):
+    with pytest.raises(SpecError, match=r"line 3|end of document"):
         read_spec(path)
     path.write_bytes(b"name = '\xff'")
     with pytest.raises(SpecError, match="UTF-8 at byte 8"):

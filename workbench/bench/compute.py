@@ -1,4 +1,4 @@
-"""Prefill and decode speed of the monolithic engine, beside `transformers` where it is installed."""
+"""Prefill and decode speed of the monolithic engine, beside `transformers` if installed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run_compute(
     """
     built = build(options, time.monotonic_ns, Ranges())
     stream = TokenStream.encoded(built.encode or byte_encoder(built.config.vocab_size))
-    rows = []
+    rows: list[dict[str, Any]] = []
     next_id = 0
     for warm in (True, False):
         rows = []
@@ -93,8 +93,8 @@ def _transformers(
         raise WorkbenchError(f"bench compute --peer: {source.name} is not a folder of weights")
     device = "cuda" if options.device == "cuda" else "cpu"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    model = transformers.AutoModelForCausalLM.from_pretrained(source.path, dtype=dtype).to(device)
-    model.eval()
+    model: Any = transformers.AutoModelForCausalLM.from_pretrained(source.path, dtype=dtype)
+    model.to(device).eval()
     rows = []
     with torch.inference_mode():
         for batch in [batches[0], *batches]:

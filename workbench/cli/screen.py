@@ -115,8 +115,8 @@ def _phase(content: dict[str, Any], now_ns: int | None, warmup_s: float) -> str:
 def _figures(s: LiveSnapshot) -> list[str]:
     """Three short lines of figures; what is not known yet is a dash."""
     return [
-        f"rate {_show(s.arrivals_per_s)} req/s  offered {s.offered}  ended {sum(s.ended.values())}  "
-        f"running {s.running}  waiting {s.waiting}",
+        f"rate {_show(s.arrivals_per_s)} req/s  offered {s.offered}  "
+        f"ended {sum(s.ended.values())}  running {s.running}  waiting {s.waiting}",
         f"TTFT p50 {_ms(s.ttft_p50_ms)} p99 {_ms(s.ttft_p99_ms)}  "
         f"TPOT p50 {_ms(s.tpot_p50_ms)} p99 {_ms(s.tpot_p99_ms)}",
         f"tok/s in {_show(s.prompt_tokens_per_s)} out {_show(s.output_tokens_per_s)}  "
