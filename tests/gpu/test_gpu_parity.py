@@ -17,6 +17,7 @@ from engines.models.decoder import Decoder
 
 pytestmark = [
     pytest.mark.gpu,
+    pytest.mark.usefixtures("one_thread"),
     pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device"),
 ]
 

@@ -5,6 +5,7 @@ import json
 import stat
 
 import numpy as np
+import polars as pl
 import pytest
 
 from engines.base import EngineEvent, RequestRecord, StepResult
@@ -110,7 +111,7 @@ def test_a_request_that_never_ended_is_unfinished_in_the_end(folder):
         (1, "unfinished", "its runner was killed", 1),
     ]
     assert content["summary"]["requests"]["recorded"] == 2
-    assert not folder.segments.exists() and not folder.reserve.exists()
+    assert not folder.segments.exists() and not list(folder.path.glob("reserve*"))
 
 
 def test_flushes_come_at_the_period_and_not_before(folder):
@@ -128,7 +129,7 @@ def test_a_full_disk_ends_the_run_with_a_reason_and_loses_nothing(folder, monkey
     real = recorder_module.write_segment
 
     def full(*words):
-        if folder.reserve.exists():
+        if (folder.path / "reserve-segments").exists():
             raise OSError(errno.ENOSPC, "No space left on device")
         real(*words)
 
@@ -189,3 +190,22 @@ def test_runs_are_found_by_id_beginning_name_path_and_from_the_end(tmp_path):
     for name, message in (("2026", "several runs"), ("last~9", "3 runs"), ("x", "no run 'x'")):
         with pytest.raises(StoreError, match=message):
             store.find(name)
+
+
+def test_tables_that_the_disk_refuses_leave_the_summary_and_the_segments(folder, monkeypatch):
+    recorder = Recorder(folder, 250 * MS, fsync_segments=False)
+    fill(recorder)
+    recorder.close()
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pl.DataFrame, "write_parquet", full)
+        content = finish_run(folder, "finished", "")
+    assert content["state"] == "failed" and "free space, then recover it" in content["reason"]
+    assert folder.read()["summary"]["requests"]["recorded"] == 2
+    assert len(list_segments(folder.segments)) == 2
+    assert not list(folder.path.glob(".*part")) and not list(folder.path.glob("*.parquet"))
+    assert "with 2 requests" in recover(load_run(folder), finish_run)
+    assert load_tables(folder)["requests"].height == 2

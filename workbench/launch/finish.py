@@ -11,7 +11,7 @@ import polars as pl
 
 from workbench.analysis.metrics import Window
 from workbench.analysis.summary import summarise
-from workbench.runs.folder import RunFolder
+from workbench.runs.folder import RESERVES, RunFolder
 from workbench.runs.segments import SegmentTables, list_segments, read_segments
 from workbench.runs.tables import (
     Tables,
@@ -36,8 +36,11 @@ def finish_run(
         unwritten: segments that are only in memory, since the disk took no more.
         extra: further fields of `run.json`.
 
+    Where the disk takes no tables, the run ends as "failed", with its summary; the segments that
+    the disk took stay, and `recover` can try again.
+
     Raises:
-        OSError: the disk takes no more; the segments that it took are still there.
+        OSError: the disk doesn't even take `run.json`.
     """
     content = folder.read() | dict(extra or {})
     fsync = content["spec"].get("record", {}).get("fsync", "end") != "never"
@@ -54,11 +57,21 @@ def finish_run(
     content["summary"] = summary_of(tables, content)
     if broken:
         content["broken_segments"] = broken
-    write_parquet(folder, tables, fsync)
+    try:
+        write_parquet(folder, tables, fsync)
+    except OSError as error:
+        saving = (
+            f"its tables can't be saved ({error.strerror or error}); free space, then recover it"
+        )
+        content |= {"state": "failed", "reason": "; ".join(filter(None, (reason, saving)))}
+        folder.give_up("reserve-end")
+        folder.write(content)
+        return content
     folder.write(content)
     if not broken:
         shutil.rmtree(folder.segments, ignore_errors=True)
-    folder.give_up_reserve()
+    for reserve in RESERVES:
+        folder.give_up(reserve)
     return content
 
 

@@ -119,6 +119,14 @@ def settle(folder: RunFolder, code: int) -> dict[str, Any]:
         return run.content
     if run.state == "dead":
         signal_name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        folder.update(reason=f"its process ended by {signal_name}")
-        recover(load_run(folder), finish_run)
+        reason = f"its process ended by {signal_name}"
+        try:
+            folder.update(reason=reason)
+            recover(load_run(folder), finish_run)
+        except OSError as error:
+            # What is there stays there: it can be recovered once the disk takes it.
+            return run.content | {
+                "state": "failed",
+                "reason": f"{reason}, and it can't be recovered now: {error.strerror or error}",
+            }
     return folder.read()

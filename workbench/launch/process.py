@@ -7,6 +7,7 @@ drains and ends.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
@@ -46,7 +47,7 @@ def main() -> int:
         _note_failure(folder, str(error), EXIT_BAD_USE)
         return EXIT_BAD_USE
     except BaseException as error:
-        traceback.print_exc()
+        _log_traceback()
         _note_failure(folder, f"{type(error).__name__}: {error}", EXIT_RUN_FAILED)
         return EXIT_RUN_FAILED
 
@@ -94,7 +95,7 @@ def _run(folder: RunFolder, spec: RunSpec, stop: StopRequest) -> int:
         if end.interrupted:
             state, reason, code = "interrupted", end.interrupted, EXIT_RUN_FAILED
     except BaseException as error:
-        traceback.print_exc()
+        _log_traceback()
         state, reason, code = "failed", _explained(error), EXIT_RUN_FAILED
         recorder.event(clock(), "error", reason)
     return _save(folder, recorder, telemetry, state, reason, code, clock)
@@ -119,15 +120,9 @@ def _save(
             "missed_ticks": telemetry.missed_ticks,
         }
     unwritten = recorder.close()
-    try:
-        _phase(folder, "saving")
-        finish_run(folder, state, reason, unwritten, extra)
-    except OSError as error:
-        folder.give_up_reserve()
-        why = f"{reason + '; ' if reason else ''}saving failed: {error.strerror or error}"
-        folder.update(state="failed", reason=why, **extra)
-        return EXIT_RUN_FAILED
-    return code
+    _phase(folder, "saving")
+    content = finish_run(folder, state, reason, unwritten, extra)
+    return code if content["state"] == state else EXIT_RUN_FAILED
 
 
 def _explained(error: BaseException) -> str:
@@ -148,7 +143,7 @@ def _phase(folder: RunFolder, state: str) -> None:
     try:
         folder.update(state=state)
     except OSError:
-        traceback.print_exc()
+        _log_traceback()
 
 
 def _progress(folder: RunFolder, message: str) -> None:
@@ -157,10 +152,17 @@ def _progress(folder: RunFolder, message: str) -> None:
 
 def _note_failure(folder: RunFolder, reason: str, exit_code: int) -> None:
     try:
-        folder.give_up_reserve()
+        folder.give_up("reserve-end")
         folder.update(state="failed", reason=reason, exit_code=exit_code)
     except OSError:
+        _log_traceback()
+
+
+def _log_traceback() -> None:
+    """The current exception into the runner's log, unless the disk doesn't take that either."""
+    with contextlib.suppress(OSError):
         traceback.print_exc()
+        sys.stderr.flush()
 
 
 def _listen(stop: StopRequest) -> None:
@@ -182,6 +184,5 @@ def _listen(stop: StopRequest) -> None:
 
 if __name__ == "__main__":
     code = main()
-    sys.stderr.flush()
     # Threads of torch or NVML that hang at exit must not hold up a run that is saved.
     os._exit(code)

@@ -4,7 +4,8 @@ run.json            spec, environment, engine, state, summary; replaced as a who
 segments/*.seg      while it lives
 *.parquet           once it has ended
 lock                held by the runner as long as it lives
-reserve             a little disk space that is given up when the disk is full
+reserve-segments    disk space that is given up when the disk is full, for what is in memory,
+reserve-end         and for the last run.json
 runner.log          what the runner printed
 """
 
@@ -23,7 +24,7 @@ from typing import Any
 from workbench.errors import StoreError
 from workbench.runs.schema import SCHEMA_VERSION
 
-RESERVE_BYTES = 1 << 20
+RESERVES = {"reserve-segments": 1 << 20, "reserve-end": 128 << 10}
 ENDED_STATES = ("finished", "failed", "interrupted", "killed")
 LIVE_STATES = ("starting", "loading", "calibrating", "running", "draining", "saving")
 
@@ -46,10 +47,6 @@ class RunFolder:
     def log(self) -> Path:
         return self.path / "runner.log"
 
-    @property
-    def reserve(self) -> Path:
-        return self.path / "reserve"
-
     def parquet(self, table: str) -> Path:
         return self.path / f"{table}.parquet"
 
@@ -70,7 +67,8 @@ class RunFolder:
             path.mkdir(mode=0o700, exist_ok=True)
             path.chmod(0o700)
             folder.segments.mkdir(mode=0o700)
-            folder._write_new(folder.reserve, b"\0" * RESERVE_BYTES)
+            for name, size in RESERVES.items():
+                folder._write_new(path / name, b"\0" * size)
             folder._write_new(path / "lock", b"")
             folder.write(
                 {
@@ -122,9 +120,9 @@ class RunFolder:
         self.write(content)
         return content
 
-    def give_up_reserve(self) -> None:
-        """Frees the reserved space, so that a full disk still takes the end of the record."""
-        self.reserve.unlink(missing_ok=True)
+    def give_up(self, reserve: str) -> None:
+        """Frees one of `RESERVES`, so that a full disk still takes the end of the record."""
+        (self.path / reserve).unlink(missing_ok=True)
 
     def lock(self) -> int | None:
         """Takes the run's lock; its file descriptor, or None where a living runner holds it.

@@ -137,7 +137,7 @@ class Recorder:
         self._queue.put(None)
         self._writer.join()
         if self._failed:
-            self._folder.give_up_reserve()
+            self._folder.give_up("reserve-segments")
             again, self._failed = self._failed, []
             for sequence, data in again:
                 self._put(sequence, data)

@@ -84,22 +84,28 @@ def complete_requests(tables: Tables, ended_ns: int, reason: str) -> Tables:
 
 
 def write_parquet(folder: RunFolder, tables: Tables, fsync: bool) -> None:
-    """Saves the tables beside `run.json`, each written aside and renamed.
+    """Saves the tables beside `run.json`: all are written aside, then all are renamed.
 
     Raises:
-        OSError: the disk is full or can't be written; the segments are still there.
+        OSError: the disk is full or can't be written; no table was replaced.
     """
-    for table in SAVED_TABLES:
-        aside = folder.path / f".{table.name}.parquet.part"
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            try:
-                tables[table.name].write_parquet(file, compression="zstd", statistics=True)
-            except pl.exceptions.ComputeError as error:
-                raise OSError(str(error)) from error
-            file.flush()
-            if fsync:
-                os.fsync(file.fileno())
+    asides = {table: folder.path / f".{table.name}.parquet.part" for table in SAVED_TABLES}
+    try:
+        for table, aside in asides.items():
+            descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                try:
+                    tables[table.name].write_parquet(file, compression="zstd")
+                except pl.exceptions.ComputeError as error:
+                    raise OSError(str(error)) from error
+                file.flush()
+                if fsync:
+                    os.fsync(file.fileno())
+    except OSError:
+        for aside in asides.values():
+            aside.unlink(missing_ok=True)
+        raise
+    for table, aside in asides.items():
         aside.rename(folder.parquet(table.name))
 
 
