@@ -18,8 +18,10 @@ from engines.attention.base import AttentionShape, StepLayout
 
 CPU_GROUP_TOKENS = 1 << 14
 CUDA_GROUP_TOKENS = 1 << 19
-SHORTEST_IN_GROUP = 0.75
-"""A group's shortest context, as a share of its longest (beyond the first few blocks)."""
+CPU_SHORTEST_IN_GROUP = 0.75
+CUDA_SHORTEST_IN_GROUP = 0.0
+"""A group's shortest context, as a share of its longest (beyond the first few blocks). On a GPU the
+launches of a further group cost more than padding does."""
 
 
 @dataclass(slots=True)
@@ -39,13 +41,13 @@ class DecodeGroup:
 
 @dataclass(slots=True)
 class PrefillChunk:
-    """One prompt's new tokens `first:last`; mask bool `[new, context]`, or None if plain causal."""
+    """One prompt's new tokens `first:last`; bias `[new, context]`, or None if plain causal."""
 
     first: int
     last: int
     blocks: torch.Tensor
     context: int
-    mask: torch.Tensor | None
+    bias: torch.Tensor | None
 
 
 @dataclass(slots=True)
@@ -67,7 +69,12 @@ class ReferenceAttention:
         self.block_size = block_size
         self.device = device
         self.dtype = dtype
-        self.group_tokens = CPU_GROUP_TOKENS if device.type == "cpu" else CUDA_GROUP_TOKENS
+        cpu = device.type == "cpu"
+        self.group_tokens = CPU_GROUP_TOKENS if cpu else CUDA_GROUP_TOKENS
+        self.shortest_in_group = CPU_SHORTEST_IN_GROUP if cpu else CUDA_SHORTEST_IN_GROUP
+        if not cpu:
+            # cuDNN's attention builds a plan for every new shape, 30 ms each; here every step has one.
+            torch.backends.cuda.enable_cudnn_sdp(False)
         self._scratch = [torch.empty(0, dtype=dtype, device=device) for _ in range(2)]
 
     def begin_step(self, layout: StepLayout) -> ReferenceStep:
@@ -124,7 +131,7 @@ class ReferenceAttention:
                 for gathered in self._gather(kv, chunk.blocks)
             )
             attended = scaled_dot_product_attention(
-                q, k, v, attn_mask=chunk.mask, is_causal=chunk.mask is None, scale=self.shape.scale
+                q, k, v, attn_mask=chunk.bias, is_causal=chunk.bias is None, scale=self.shape.scale
             )
             output[chunk.first : chunk.last] = attended.permute(2, 0, 1, 3).reshape(
                 new, heads * dim
@@ -151,7 +158,7 @@ class ReferenceAttention:
         while start < len(order):
             longest = int(contexts[order[start]])
             count = max(1, min(self.group_tokens // longest, len(order) - start))
-            shortest = SHORTEST_IN_GROUP * longest - 4 * self.block_size
+            shortest = self.shortest_in_group * longest - 4 * self.block_size
             rows = order[start : start + count]
             rows = rows[contexts[rows] >= shortest]
             count = len(rows)
@@ -175,8 +182,7 @@ class ReferenceAttention:
         seen = positions < contexts[:, None]
         if window is not None:
             seen &= positions >= contexts[:, None] - window
-        bias = np.where(seen, np.float32(0), np.float32(-np.inf))[:, None, None, :]
-        return torch.from_numpy(bias).to(self.device, self.dtype)
+        return self._additive(seen)[:, None, None, :]
 
     def _mask(self, new: int, context: int) -> torch.Tensor | None:
         window = self.shape.sliding_window
@@ -187,7 +193,15 @@ class ReferenceAttention:
         seen = positions <= query_positions
         if window is not None:
             seen &= positions > query_positions - window
-        return torch.from_numpy(seen).to(self.device)
+        return self._additive(seen)
+
+    def _additive(self, seen: np.ndarray) -> torch.Tensor:
+        """0 where seen and -inf elsewhere, made once a step: a bool mask would be turned into this
+        in every layer."""
+        unseen = torch.from_numpy(~seen).to(self.device)
+        return torch.zeros(seen.shape, dtype=self.dtype, device=self.device).masked_fill_(
+            unseen, -torch.inf
+        )
 
     def _ids(self, values: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(values.astype(np.int64).ravel()).to(self.device)
