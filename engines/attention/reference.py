@@ -41,7 +41,10 @@ class DecodeGroup:
 
 @dataclass(slots=True)
 class PrefillChunk:
-    """One prompt's new tokens `first:last`; bias `[new, context]`, or None if plain causal."""
+    """One prompt's new tokens `first:last`; bias `[new, context]`, or None if plain causal.
+
+    Biases are as wide as whole blocks: the fast kernels ask for aligned rows.
+    """
 
     first: int
     last: int
@@ -73,7 +76,7 @@ class ReferenceAttention:
         self.group_tokens = CPU_GROUP_TOKENS if cpu else CUDA_GROUP_TOKENS
         self.shortest_in_group = CPU_SHORTEST_IN_GROUP if cpu else CUDA_SHORTEST_IN_GROUP
         if not cpu:
-            # cuDNN's attention builds a plan for every new shape, 30 ms each; here every step has one.
+            # cuDNN's attention builds a plan for each new shape (30 ms); here each step has one.
             torch.backends.cuda.enable_cudnn_sdp(False)
         self._scratch = [torch.empty(0, dtype=dtype, device=device) for _ in range(2)]
 
@@ -85,11 +88,9 @@ class ReferenceAttention:
         for index in range(layout.num_decodes, len(layout.query_lens)):
             new, context = int(layout.query_lens[index]), int(layout.context_lens[index])
             table = layout.block_tables[index, : -(-context // self.block_size)]
-            chunks.append(
-                PrefillChunk(
-                    first, first + new, self._ids(table), context, self._mask(new, context)
-                )
-            )
+            bias = self._chunk_bias(new, context)
+            width = context if bias is None else bias.shape[1]
+            chunks.append(PrefillChunk(first, first + new, self._ids(table), width, bias))
             first += new
         return ReferenceStep(slots, groups, chunks)
 
@@ -167,29 +168,30 @@ class ReferenceAttention:
             tables = layout.block_tables[rows, :num_blocks]
             everyone = count == layout.num_decodes and np.array_equal(rows, np.arange(count))
             selected = slice(0, count) if everyone else self._ids(rows)
-            groups.append(
-                DecodeGroup(
-                    selected, self._ids(tables), count, longest, self._bias(contexts[rows], longest)
-                )
-            )
+            bias = self._decode_bias(contexts[rows], num_blocks * self.block_size)
+            context = longest if bias is None else num_blocks * self.block_size
+            groups.append(DecodeGroup(selected, self._ids(tables), count, context, bias))
         return groups
 
-    def _bias(self, contexts: np.ndarray, longest: int) -> torch.Tensor | None:
+    def _decode_bias(self, contexts: np.ndarray, width: int) -> torch.Tensor | None:
+        """`[seqs, 1, 1, width]` over whole blocks, or None where all see the same tokens."""
         window = self.shape.sliding_window
-        if (contexts == longest).all() and (window is None or longest <= window):
+        longest = contexts.max()
+        if contexts.min() == longest and (window is None or longest <= window):
             return None
-        positions = np.arange(longest)
+        positions = np.arange(width)
         seen = positions < contexts[:, None]
         if window is not None:
             seen &= positions >= contexts[:, None] - window
         return self._additive(seen)[:, None, None, :]
 
-    def _mask(self, new: int, context: int) -> torch.Tensor | None:
+    def _chunk_bias(self, new: int, context: int) -> torch.Tensor | None:
+        """`[new, width]` over whole blocks, or None where the chunk is plain causal."""
         window = self.shape.sliding_window
         if new == context and (window is None or context <= window):
             return None
         query_positions = np.arange(context - new, context)[:, None]
-        positions = np.arange(context)
+        positions = np.arange(-(-context // self.block_size) * self.block_size)
         seen = positions <= query_positions
         if window is not None:
             seen &= positions > query_positions - window
