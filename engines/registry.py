@@ -11,7 +11,7 @@ import torch
 from engines.attention.base import AttentionShape
 from engines.attention.reference import ReferenceAttention
 from engines.base import Clock, Engine
-from engines.compute.probe import Capacity, measure_capacity
+from engines.compute.probe import Capacity, Lengths, measure_capacity
 from engines.compute.worker import TorchWorker, allocate_kv
 from engines.errors import EngineConfigError, EngineError, ModelError
 from engines.memory import check_blocks_fit, check_weights_fit, choose_num_blocks
@@ -37,14 +37,14 @@ class BuiltEngine:
     """An engine that is ready, and what it was made of.
 
     `encode` turns text into token ids without special tokens; None for a model that has no
-    tokenizer. `capacity` measures what the worker can do for a mean request (see `probe`); it may
-    be called only while the engine is empty.
+    tokenizer. `capacity` measures what the worker can do for input and output lengths in a number
+    of seconds (see `engines.compute.probe`); it may be called only while the engine is empty.
     """
 
     engine: Engine
     config: ModelConfig
     encode: Callable[[str], Sequence[int]] | None
-    capacity: Callable[[float, float, float], Capacity]
+    capacity: Callable[[Lengths, Lengths, float], Capacity]
 
 
 def choose_device(name: str) -> torch.device:
@@ -124,7 +124,7 @@ def build(
         ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
-    def capacity(input_tokens: float, output_tokens: float, seconds: float) -> Capacity:
+    def capacity(input_tokens: Lengths, output_tokens: Lengths, seconds: float) -> Capacity:
         return measure_capacity(worker, scheduling, pool, input_tokens, output_tokens, seconds)
 
     return BuiltEngine(engine, config, encode if tokenizer is not None else None, capacity)

@@ -1,9 +1,9 @@
-"""What a worker can do for a given mean request: the capacity that `--rate auto` shares out.
+"""What a worker can do for a given traffic: the capacity that `--rate auto` shares out.
 
-It computes real steps over the real KV tensor, without any request: prompts chunk by chunk at the
-contexts that a mean prompt passes through, and decodes at the largest batch that runs, with the
-context that a mean request has half-way. Nothing is left behind but values in blocks that no
-table names.
+At saturation and in a steady state, a step decodes as many sequences as run at once, and computes
+as many prompt tokens as it takes to replace those that end. Such a step is made up from the
+traffic's own lengths and timed on the real worker, over the real KV tensor, without any request.
+Nothing is left behind but values in blocks that no table names.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from engines.compute.worker import Worker
 from engines.errors import EngineConfigError
@@ -20,23 +21,21 @@ from engines.scheduling.blocks import BlockPool
 from engines.scheduling.scheduler import SchedulerConfig, StepPlan
 from engines.scheduling.sequence import SequenceTable
 
-_PREFILL_SHARE = 0.5
-_CHUNKS = 4
+Lengths = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """Measured rates and the request rate that follows: 1 ÷ (in ÷ prefill + out ÷ decode).
+    """Requests per second at saturation, and the step that says so.
 
-    `prefill_tokens_per_s` and `decode_tokens_per_s` are each measured alone; `decode_batch`
-    sequences at `decode_context` tokens decode together.
+    A step of `decodes` sequences and `prefill_tokens` prompt tokens takes `step_ms`; it ends
+    `decodes ÷ output_tokens` requests, which is `requests_per_s` over the step's time.
     """
 
     requests_per_s: float
-    prefill_tokens_per_s: float
-    decode_tokens_per_s: float
-    decode_batch: int
-    decode_context: int
+    step_ms: float
+    decodes: int
+    prefill_tokens: int
     input_tokens: float
     output_tokens: float
     seconds: float
@@ -49,102 +48,114 @@ def measure_capacity(
     worker: Worker,
     config: SchedulerConfig,
     pool: BlockPool,
-    input_tokens: float,
-    output_tokens: float,
+    input_tokens: Lengths,
+    output_tokens: Lengths,
     seconds: float,
 ) -> Capacity:
-    """Times prefill and decode steps for about `seconds` in all, each warmed up once.
+    """Times saturated steps for about `seconds`, at least one after one to warm up.
+
+    Args:
+        input_tokens, output_tokens: lengths of some hundred requests of the traffic, as they
+            would be served.
 
     Raises:
-        EngineConfigError: the pool is in use, or too small for one mean request.
+        EngineConfigError: the pool is in use, or holds no single one of the requests.
     """
     if pool.num_live or pool.num_cached:
         raise EngineConfigError("capacity can only be measured while the KV pool is empty")
-    start = time.perf_counter()
-    longest = min(config.max_model_len, pool.num_usable * pool.block_size)
-    if longest < 2:
-        raise EngineConfigError("the KV pool is too small to measure a capacity")
-    prompt = max(1, min(round(input_tokens), longest - 1))
-    context = max(1, min(round(input_tokens + output_tokens / 2), longest - 1))
-    per_sequence = -(-(context + 1) // pool.block_size)
-    batch = max(1, min(config.max_num_seqs, pool.num_usable // per_sequence))
-    prefill = _time_prefill(worker, config, pool, prompt, seconds * _PREFILL_SHARE)
-    decode = _time_decode(worker, config, pool, batch, context, seconds * (1 - _PREFILL_SHARE))
-    rate = 1.0 / (input_tokens / prefill + output_tokens / decode)
-    return Capacity(
-        rate, prefill, decode, batch, context, input_tokens, output_tokens,
-        time.perf_counter() - start,
-    )  # fmt: skip
-
-
-def _table(config: SchedulerConfig, pool: BlockPool, rows: int, tokens: int) -> SequenceTable:
-    """A table of `rows` made-up sequences, each with blocks of its own, in order."""
-    table = SequenceTable(rows, config.max_model_len, pool.block_size)
-    blocks = -(-tokens // pool.block_size)
-    table.block_tables[:, :blocks] = 1 + np.arange(rows * blocks).reshape(rows, blocks)
-    table.token_ids[:, :tokens] = np.arange(tokens) % 97
-    return table
-
-
-def _time_prefill(
-    worker: Worker, config: SchedulerConfig, pool: BlockPool, prompt: int, seconds: float
-) -> float:
-    """Prompt tokens per second, computed in chunks of the token budget.
-
-    Short prompts share a step. Of a long one, up to `_CHUNKS` chunks evenly along it are timed.
-    """
-    budget, blocks = config.max_num_batched_tokens, -(-prompt // pool.block_size)
-    together = max(1, min(config.max_num_seqs, budget // prompt, pool.num_usable // blocks))
-    table = _table(config, pool, together, prompt)
-    chunks = [(at, min(budget, prompt - at)) for at in range(0, prompt, budget)]
-    if len(chunks) > _CHUNKS:
-        places = np.linspace(0, len(chunks) - 1, _CHUNKS).round().astype(int)
-        chunks = [chunks[place] for place in places]
-    plans = [_plan(together, new, at, prefill=True) for at, new in chunks]
+    started = time.perf_counter()
+    mean_input, mean_output = float(input_tokens.mean()), float(output_tokens.mean())
+    per_decode = mean_input / mean_output
+    most = min(config.max_num_seqs, int(config.max_num_batched_tokens / (1 + per_decode)))
+    contexts = _decode_contexts(input_tokens, output_tokens, max(1, most))
+    chunks: list[tuple[int, int]] = []
+    while True:
+        chunks = _prompt_chunks(len(contexts), per_decode, round(mean_input), config)
+        needed = [*contexts.tolist(), *(at + new for at, new in chunks)]
+        blocks = sum(-(-tokens // pool.block_size) for tokens in needed)
+        if blocks <= pool.num_usable:
+            break
+        if len(contexts) == 1:
+            raise EngineConfigError(
+                f"the KV pool of {pool.num_usable} blocks holds no request of this traffic; "
+                "give it more with kv_memory or num_blocks"
+            )
+        contexts = contexts[: max(1, len(contexts) * pool.num_usable // (blocks + 1))]
+    table, plan = _saturated_step(contexts, chunks, config, pool)
 
     def once() -> float:
-        started = time.perf_counter()
-        for plan in plans:
-            worker.execute(plan, table)
-        return time.perf_counter() - started
-
-    worker.execute(plans[0], table)
-    return sum(plan.num_tokens for plan in plans) / _typical(once, seconds)
-
-
-def _time_decode(
-    worker: Worker,
-    config: SchedulerConfig,
-    pool: BlockPool,
-    batch: int,
-    context: int,
-    seconds: float,
-) -> float:
-    """Output tokens per second of `batch` sequences that decode together."""
-    table = _table(config, pool, batch, context + 1)
-    plan = _plan(batch, 1, context, prefill=False)
-
-    def once() -> float:
-        started = time.perf_counter()
+        start = time.perf_counter()
         worker.execute(plan, table)
-        return time.perf_counter() - started
+        return time.perf_counter() - start
 
     once()
-    return batch / _typical(once, seconds)
-
-
-def _plan(rows: int, new: int, computed: int, prefill: bool) -> StepPlan:
-    return StepPlan(
-        rows=np.arange(rows),
-        num_new_tokens=np.full(rows, new),
-        num_computed=np.full(rows, computed),
-        samples=np.ones(rows, np.bool_),
-        num_decodes=0 if prefill else rows,
-        num_tokens=rows * new,
+    step_s = _median(once, seconds)
+    return Capacity(
+        requests_per_s=len(contexts) / mean_output / step_s,
+        step_ms=step_s * 1e3,
+        decodes=len(contexts),
+        prefill_tokens=sum(new for _, new in chunks),
+        input_tokens=mean_input,
+        output_tokens=mean_output,
+        seconds=time.perf_counter() - started,
     )
 
 
-def _typical(once: Callable[[], float], seconds: float) -> float:
+def _decode_contexts(input_tokens: Lengths, output_tokens: Lengths, count: int) -> Lengths:
+    """Contexts of `count` sequences met while decoding: a longer answer is met more often, at any
+    point of it alike."""
+    order = np.random.default_rng(0).permutation(len(input_tokens))
+    cumulated = np.cumsum(output_tokens[order])
+    places = (np.arange(count) + 0.5) / count * cumulated[-1]
+    picked = np.searchsorted(cumulated, places, side="right")
+    within = places - (cumulated[picked] - output_tokens[order][picked])
+    contexts: Lengths = input_tokens[order][picked] + within.astype(np.int64)
+    return np.random.default_rng(1).permutation(contexts)
+
+
+def _prompt_chunks(
+    decodes: int, per_decode: float, mean_input: int, config: SchedulerConfig
+) -> list[tuple[int, int]]:
+    """(tokens computed before, new tokens) of the prompts that replace what ends in a step."""
+    room = config.max_num_batched_tokens - decodes
+    tokens = min(max(1, round(decodes * per_decode)), max(1, room))
+    whole, rest = divmod(tokens, max(1, mean_input))
+    chunks = [(0, mean_input)] * whole
+    if rest:
+        # Part of a prompt: half-way along it, as chunks are on average.
+        chunks.append(((mean_input - rest) // 2, rest))
+    return chunks
+
+
+def _saturated_step(
+    contexts: Lengths,
+    chunks: list[tuple[int, int]],
+    config: SchedulerConfig,
+    pool: BlockPool,
+) -> tuple[SequenceTable, StepPlan]:
+    """A table of made-up sequences, each with blocks of its own, and the step over all of them."""
+    rows = len(contexts) + len(chunks)
+    computed = np.array([*(contexts - 1), *(at for at, _ in chunks)], np.int64)
+    new = np.array([1] * len(contexts) + [tokens for _, tokens in chunks], np.int64)
+    table = SequenceTable(rows, config.max_model_len, pool.block_size)
+    first = 1
+    for row, tokens in enumerate((computed + new).tolist()):
+        blocks = -(-tokens // pool.block_size)
+        table.block_tables[row, :blocks] = np.arange(first, first + blocks)
+        table.token_ids[row, :tokens] = np.arange(tokens) % 97
+        first += blocks
+    plan = StepPlan(
+        rows=np.arange(rows),
+        num_new_tokens=new,
+        num_computed=computed,
+        samples=np.ones(rows, np.bool_),
+        num_decodes=len(contexts),
+        num_tokens=int(new.sum()),
+    )
+    return table, plan
+
+
+def _median(once: Callable[[], float], seconds: float) -> float:
     """Median duration, in seconds, of as many repetitions as fit, at least one."""
     deadline = time.perf_counter() + seconds
     durations = [once()]

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from engines.registry import BuiltEngine
 from workbench.errors import SpecError
 from workbench.runs.folder import RunFolder
 from workbench.spec import RunSpec
 from workloads.arrivals import arrival_process
 from workloads.catalogue import workload
+from workloads.fitting import fit_to_context
 from workloads.request import SamplingParams
 from workloads.synthetic import SyntheticRequests
 from workloads.text import TokenStream, byte_encoder
 from workloads.traffic import ClosedLoop, OpenLoop, Traffic
 from workloads.workload import Workload
+
+CALIBRATION_REQUESTS = 512
 
 
 def planned_rate(
@@ -23,7 +28,8 @@ def planned_rate(
     """The offered rate in requests per second, and how it was calibrated.
 
     A given rate is taken as it is (no calibration). "auto" measures the worker's capacity for
-    this workload's mean request and offers the spec's share of it. A closed loop has no rate.
+    the lengths of this run's first requests and offers the spec's share of it. A closed loop has
+    no rate.
     """
     traffic = spec.traffic
     if traffic.concurrency is not None:
@@ -31,11 +37,9 @@ def planned_rate(
     if traffic.rate != "auto":
         return float(traffic.rate), None
     folder.update(state="calibrating")
-    asked = _workload(spec)
-    longest = built.engine.max_model_len
-    capacity = built.capacity(
-        asked.mean_input_tokens(longest), asked.mean_output_tokens(longest), traffic.calibration
-    )
+    asked = _workload(spec).lengths(spec.seed, np.arange(CALIBRATION_REQUESTS))
+    inputs, outputs, _ = fit_to_context(*asked, built.engine.max_model_len)
+    capacity = built.capacity(inputs, outputs, traffic.calibration)
     rate = traffic.share * capacity.requests_per_s
     return rate, capacity.as_dict() | {"share": traffic.share}
 
