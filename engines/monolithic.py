@@ -21,7 +21,8 @@ from engines.base import (
 )
 from engines.compute.worker import Worker
 from engines.scheduling.blocks import BlockPool
-from engines.scheduling.scheduler import Scheduler, StepOutcome, StepPlan
+from engines.scheduling.plan import StepOutcome, StepPlan
+from engines.scheduling.scheduler import Scheduler
 from engines.scheduling.sequence import Status
 from profiles.ranges import Ranges
 from workloads.request import Request

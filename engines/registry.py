@@ -21,7 +21,8 @@ from engines.models.source import ModelSource, resolve_model
 from engines.monolithic import MonolithicEngine
 from engines.options import DEFAULT_MAX_MODEL_LEN, EngineOptions
 from engines.scheduling.blocks import BlockPool
-from engines.scheduling.scheduler import Scheduler, SchedulerConfig
+from engines.scheduling.config import SchedulerConfig
+from engines.scheduling.scheduler import Scheduler
 from profiles.limits import usable_cores
 from profiles.ranges import Ranges
 

@@ -16,7 +16,9 @@ from engines.compute.worker import TorchWorker, allocate_kv
 from engines.models.decoder import Decoder
 from engines.monolithic import MonolithicEngine
 from engines.scheduling.blocks import BlockPool
-from engines.scheduling.scheduler import Scheduler, SchedulerConfig, StepPlan
+from engines.scheduling.config import SchedulerConfig
+from engines.scheduling.plan import StepPlan
+from engines.scheduling.scheduler import Scheduler
 from engines.scheduling.sequence import SequenceTable
 from profiles.ranges import Ranges
 from workloads.request import Request, SamplingParams

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from engines.options import ATTENTION, DEVICES, DTYPES, ENGINES, EngineOptions
-from engines.scheduling.policies import BATCHING, POLICIES
+from engines.scheduling.config import BATCHING, POLICIES
 from workbench.errors import SpecError
 from workbench.units import seconds, size_bytes
 from workloads.arrivals import ARRIVAL_PROCESSES

@@ -18,7 +18,8 @@ import numpy.typing as npt
 from engines.compute.worker import Worker
 from engines.errors import EngineConfigError
 from engines.scheduling.blocks import BlockPool
-from engines.scheduling.scheduler import SchedulerConfig, StepPlan
+from engines.scheduling.config import SchedulerConfig
+from engines.scheduling.plan import StepPlan
 from engines.scheduling.sequence import SequenceTable
 
 Lengths = npt.NDArray[np.int64]

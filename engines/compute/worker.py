@@ -11,7 +11,7 @@ import torch
 from engines.attention.base import AttentionBackend, StepLayout
 from engines.compute.sampling import SamplingBatch, sample
 from engines.models.decoder import Decoder
-from engines.scheduling.scheduler import StepPlan
+from engines.scheduling.plan import StepPlan
 from engines.scheduling.sequence import SequenceTable
 from profiles.ranges import Ranges
 

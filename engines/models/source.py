@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engines.errors import ModelError
-from engines.models.config import SHAPES, ModelConfig, named_shape
+from engines.models.config import ModelConfig
 from engines.models.embedded import DEFAULT_MODEL, embedded_model
 from engines.models.embedded_wheel import GGUF_SHA256
 from engines.models.gguf import read_gguf
@@ -20,6 +20,7 @@ from engines.models.safetensors_folder import (
     folder_tokenizer,
     weight_files,
 )
+from engines.models.shapes import SHAPES, named_shape
 from engines.models.tokenizer import tokenizer_from_gguf
 
 if TYPE_CHECKING:

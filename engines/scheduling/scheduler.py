@@ -11,114 +11,17 @@ import bisect
 import heapq
 import operator
 from collections.abc import Sequence as Row
-from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from engines.errors import EngineConfigError, IntegrityError
-from engines.scheduling.blocks import NULL_BLOCK, ROOT_HASH, BlockPool, chain_hash
-from engines.scheduling.policies import BATCHING, POLICIES
+from engines.errors import IntegrityError
+from engines.scheduling.blocks import ROOT_HASH, BlockPool, chain_hash
+from engines.scheduling.config import SchedulerConfig
+from engines.scheduling.integrity import check_sequences
+from engines.scheduling.plan import Preemption, StepOutcome, StepPlan
 from engines.scheduling.sequence import NOT_REACHED, Sequence, SequenceTable, Status
 from workloads.request import Request
-
-
-@dataclass(frozen=True, slots=True)
-class SchedulerConfig:
-    """Limits and switches of a scheduler.
-
-    Attributes:
-        max_num_seqs: sequences that run at once.
-        max_num_batched_tokens: token budget of a step.
-        max_model_len: prompt and output tokens of one sequence.
-        chunked_prefill: a prompt may be computed over several steps; if off, a prompt waits for
-            a step with room for all of it.
-        policy: "fcfs" (arrival order) or "priority" (lower `Request.priority` first).
-        batching: "continuous", or "static": a batch is formed, prefilled and decoded to its end
-            before the next one is formed; the baseline that continuous batching replaced
-            (Orca, OSDI '22).
-        watermark: share of the pool kept free when a request is admitted beside running ones, so
-            that their growth doesn't preempt it at once.
-    """
-
-    max_num_seqs: int = 256
-    max_num_batched_tokens: int = 8192
-    max_model_len: int = 8192
-    chunked_prefill: bool = True
-    policy: str = "fcfs"
-    batching: str = "continuous"
-    watermark: float = 0.01
-
-    def __post_init__(self) -> None:
-        for name in ("max_num_seqs", "max_num_batched_tokens", "max_model_len"):
-            if getattr(self, name) < 1:
-                raise EngineConfigError(f"{name} = {getattr(self, name)}: at least 1 is needed")
-        if self.max_num_batched_tokens < self.max_num_seqs:
-            raise EngineConfigError(
-                f"max_num_batched_tokens = {self.max_num_batched_tokens} is less than max_num_seqs "
-                f"= {self.max_num_seqs}: a decode step of all sequences would not fit; raise the "
-                "first or lower the second"
-            )
-        if not self.chunked_prefill and self.max_num_batched_tokens < self.max_model_len:
-            raise EngineConfigError(
-                f"without chunked prefill a whole prompt must fit into one step: "
-                f"max_num_batched_tokens = {self.max_num_batched_tokens} is less than "
-                f"max_model_len = {self.max_model_len}"
-            )
-        if self.policy not in POLICIES:
-            raise EngineConfigError(f"policy {self.policy!r}: one of {', '.join(POLICIES)}")
-        if self.batching not in BATCHING:
-            raise EngineConfigError(f"batching {self.batching!r}: one of {', '.join(BATCHING)}")
-
-
-@dataclass(slots=True)
-class StepPlan:
-    """One step: rows of the sequence table and how far each is computed in it.
-
-    Attributes:
-        rows: int64 `[n]`, decodes first.
-        num_new_tokens: int64 `[n]`.
-        num_computed: int64 `[n]`, before the step.
-        samples: bool `[n]`, whether the row's last token yields a new one.
-        num_decodes: how many of the first rows are decodes.
-        num_tokens: all new tokens.
-    """
-
-    rows: npt.NDArray[np.int64]
-    num_new_tokens: npt.NDArray[np.int64]
-    num_computed: npt.NDArray[np.int64]
-    samples: npt.NDArray[np.bool_]
-    num_decodes: int
-    num_tokens: int
-
-    @property
-    def num_prefill_tokens(self) -> int:
-        return self.num_tokens - self.num_decodes
-
-    @property
-    def kind(self) -> str:
-        """ "prefill", "decode" or "mixed"."""
-        if self.num_decodes == 0:
-            return "prefill"
-        return "decode" if self.num_decodes == len(self.rows) else "mixed"
-
-
-@dataclass(frozen=True, slots=True)
-class Preemption:
-    """A running sequence lost its KV blocks and has to be computed again."""
-
-    request_id: int
-    lost_tokens: int
-    reason: str
-
-
-@dataclass(slots=True)
-class StepOutcome:
-    """What a computed step brought: tokens by request, and the requests that it ended."""
-
-    emitted_ids: npt.NDArray[np.int64]
-    finished: list[Sequence] = field(default_factory=list)
-
 
 _RUNNING_ORDER = operator.attrgetter("order")
 
@@ -490,35 +393,9 @@ class Scheduler:
         Raises:
             IntegrityError: the first invariant that does not hold.
         """
-        table, size = self.table, self.pool.block_size
-        self.pool.check_integrity(sequence.blocks for sequence in self.running)
-        writable: dict[int, int] = {}
-        for sequence in self.running:
-            row, name = sequence.row, sequence.request.request_id
-            known, computed = int(table.num_tokens[row]), int(table.num_computed[row])
-            if table.sequences[row] is not sequence or sequence.status is not Status.RUNNING:
-                raise IntegrityError(f"request {name}: its row holds another sequence")
-            if not 0 <= computed < known <= sequence.max_tokens_total:
-                raise IntegrityError(f"request {name}: {computed} computed of {known} tokens")
-            if len(sequence.blocks) != table.num_blocks[row] or np.any(
-                table.block_tables[row, : len(sequence.blocks)] != sequence.blocks
-            ):
-                raise IntegrityError(f"request {name}: its block table differs from its blocks")
-            if np.any(table.block_tables[row, len(sequence.blocks) :] != NULL_BLOCK):
-                raise IntegrityError(f"request {name}: blocks behind its table's end")
-            if computed > len(sequence.blocks) * size:
-                raise IntegrityError(f"request {name}: computed tokens without a block")
-            for block in sequence.blocks[computed // size :]:
-                if writable.setdefault(block, name) != name or self.pool.refcount(block) != 1:
-                    raise IntegrityError(f"block {block} is writable by two requests")
-                if self.pool.is_published(block):
-                    raise IntegrityError(f"request {name} may write into published block {block}")
-        if [s.order for s in self.running] != sorted(s.order for s in self.running):
-            raise IntegrityError("running sequences are out of order")
+        check_sequences(self.running, self.table, self.pool)
         live = sum(sequence.status is Status.WAITING for sequence in self._by_id.values())
         if live != self.num_waiting or live + len(self.running) != len(self._by_id):
             raise IntegrityError("waiting and running requests do not add up")
-        if len(self.running) + table.num_free_rows != table.max_num_seqs:
-            raise IntegrityError("rows of the sequence table were lost")
         if not self._by_id and self.pool.num_live:
             raise IntegrityError(f"{self.pool.num_live} blocks are held although nothing is left")

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from engines.scheduling.scheduler import StepPlan
+from engines.scheduling.plan import StepPlan
 from engines.scheduling.sequence import Sequence, SequenceTable
 
 VOCAB = 11

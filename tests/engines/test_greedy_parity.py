@@ -12,8 +12,8 @@ import torch
 from greedy import Arrangement, Outputs, answer_logits, generate
 
 from engines.errors import ModelError
-from engines.models.config import named_shape
 from engines.models.decoder import Decoder
+from engines.models.shapes import named_shape
 from workloads.request import SamplingParams
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -7,7 +7,7 @@ from engines.compute import probe
 from engines.compute.probe import measure_capacity
 from engines.errors import EngineConfigError
 from engines.scheduling.blocks import BlockPool
-from engines.scheduling.scheduler import SchedulerConfig
+from engines.scheduling.config import SchedulerConfig
 
 
 class Worker:

@@ -12,7 +12,9 @@ from engines.base import RequestRecord, record_of
 from engines.errors import EngineConfigError, IntegrityError
 from engines.monolithic import MonolithicEngine
 from engines.scheduling.blocks import BlockPool
-from engines.scheduling.scheduler import Scheduler, SchedulerConfig, StepOutcome, StepPlan
+from engines.scheduling.config import SchedulerConfig
+from engines.scheduling.plan import StepOutcome, StepPlan
+from engines.scheduling.scheduler import Scheduler
 from engines.scheduling.sequence import NOT_REACHED, Sequence, Status
 from profiles.ranges import Ranges
 from workloads.request import Request, SamplingParams

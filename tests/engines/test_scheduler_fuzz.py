@@ -18,7 +18,9 @@ from fake_worker import VOCAB, FakeWorker, Truth
 from engines.base import RequestRecord
 from engines.monolithic import MonolithicEngine
 from engines.scheduling.blocks import BlockPool
-from engines.scheduling.scheduler import Scheduler, SchedulerConfig, StepPlan
+from engines.scheduling.config import SchedulerConfig
+from engines.scheduling.plan import StepPlan
+from engines.scheduling.scheduler import Scheduler
 from engines.scheduling.sequence import NOT_REACHED, Sequence, SequenceTable, Status
 from profiles.ranges import Ranges
 from workloads.request import Request, SamplingParams

@@ -8,7 +8,8 @@ import pytest
 from engines.base import rejection
 from engines.monolithic import MonolithicEngine
 from engines.scheduling.blocks import BlockPool
-from engines.scheduling.scheduler import Scheduler, SchedulerConfig
+from engines.scheduling.config import SchedulerConfig
+from engines.scheduling.scheduler import Scheduler
 from profiles.ranges import Ranges
 from workbench.runs.runner import NoRecord, StopRequest, drive
 from workloads.request import Request

@@ -14,7 +14,9 @@ import numpy.typing as npt
 
 from engines.monolithic import MonolithicEngine
 from engines.scheduling.blocks import BlockPool
-from engines.scheduling.scheduler import Scheduler, SchedulerConfig, StepPlan
+from engines.scheduling.config import SchedulerConfig
+from engines.scheduling.plan import StepPlan
+from engines.scheduling.scheduler import Scheduler
 from engines.scheduling.sequence import SequenceTable
 from profiles.ranges import Ranges, measure_cost_ns
 from workbench.runs.folder import RunFolder

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from engines.models.config import ARCHITECTURES, SHAPES
+from engines.models.config import ARCHITECTURES
+from engines.models.shapes import SHAPES
 from workbench.errors import EXIT_OK
 
 

@@ -22,8 +22,8 @@ from gguf_writer import write_model
 
 from engines.errors import ModelError
 from engines.models import embedded, embedded_wheel
-from engines.models.config import SHAPES
 from engines.models.safetensors_folder import folder_config, folder_tensors, folder_tokenizer
+from engines.models.shapes import SHAPES
 from engines.models.source import DEFAULT_MODEL, ModelSource, resolve_model
 
 # --- the cache, with a tiny model in the embedded one's place

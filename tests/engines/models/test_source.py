@@ -26,7 +26,8 @@ from gguf_writer import (
 from safetensors.torch import save_file
 
 from engines.errors import ModelError
-from engines.models.config import SHAPES, RopeScaling
+from engines.models.config import RopeScaling
+from engines.models.shapes import SHAPES
 from engines.models.source import ModelSource, resolve_model
 
 VOCAB = len(tokenizer_fields()["tokenizer.ggml.tokens"])
