@@ -26,14 +26,18 @@ from workloads.workload import Workload
 
 
 def run_recorder(options: EngineOptions, seconds: float, repeats: int) -> dict[str, Any]:
-    """Output tokens per second of a closed loop with recorder and telemetry on and off."""
+    """Output tokens per second of a closed loop with recorder and telemetry on and off.
+
+    The sides of a round serve the same requests, in an order that turns from round to round, so
+    `options` must have the prefix cache off.
+    """
     clock = RunClock()
     built = build(options, clock, Ranges())
     workload = Workload("bench", "fixed lengths", "none", Fixed(64), Fixed(64))
     stream = _stream(built)
     rates: dict[str, list[float]] = {"off": [], "recorder": [], "recorder+telemetry": []}
     for repeat in range(repeats + 1):
-        for side in rates:
+        for side in _turned(list(rates), repeat):
             source = SyntheticRequests(
                 workload, stream, seed=repeat, max_model_len=built.engine.max_model_len
             )
@@ -47,6 +51,11 @@ def run_recorder(options: EngineOptions, seconds: float, repeats: int) -> dict[s
         for side in ("recorder", "recorder+telemetry")
     }
     return {"output_tokens_per_s": medians, "change": pairs, "runs": rates}
+
+
+def _turned(sides: list[str], by: int) -> list[str]:
+    by %= len(sides)
+    return sides[by:] + sides[:by]
 
 
 class _Counting(NoRecord):

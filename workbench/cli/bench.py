@@ -51,7 +51,8 @@ def execute(arguments: argparse.Namespace) -> int:
     elif arguments.kind == "recorder":
         from workbench.bench.ab import run_recorder
 
-        result = run_recorder(_options(arguments), arguments.seconds, arguments.repeat)
+        options = _options(arguments, prefix_caching=False)
+        result = run_recorder(options, arguments.seconds, arguments.repeat)
     else:
         from workbench.bench.ab import run_prefix
 
