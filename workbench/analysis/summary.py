@@ -24,18 +24,12 @@ from workbench.analysis.statistics import Distribution, distribution
 from workbench.analysis.steps import KvFigures, StepFigures, kv_figures, step_figures
 from workbench.analysis.throughput import Load, Throughput, load, throughput
 from workbench.runs.schema import EMISSIONS, EVENTS, REQUESTS, STEPS, Table
+from workbench.runs.tables import polars_schema
 
 Tables = Mapping[str, pl.DataFrame | None]
 """A run's tables by name; one that is missing counts as empty."""
 
 _TOP_REASONS = 5
-_POLARS_TYPES: Mapping[str, type[pl.DataType]] = {
-    "int64": pl.Int64,
-    "int32": pl.Int32,
-    "float64": pl.Float64,
-    "bool": pl.Boolean,
-    "text": pl.String,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +169,7 @@ def _table(tables: Tables, table: Table) -> pl.DataFrame:
     given = tables.get(table.name)
     if given is not None and given.columns:
         return given
-    schema = {column.name: _POLARS_TYPES[column.kind] for column in table.columns}
-    return pl.DataFrame(schema=schema)
+    return pl.DataFrame(schema=polars_schema(table))
 
 
 def _of_requests(emissions: pl.DataFrame, measured: pl.DataFrame) -> pl.DataFrame:
