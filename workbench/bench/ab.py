@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+import psutil
 
 from engines.options import EngineOptions
 from engines.registry import BuiltEngine, build
@@ -29,28 +32,40 @@ def run_recorder(options: EngineOptions, seconds: float, repeats: int) -> dict[s
     """Output tokens per second of a closed loop with recorder and telemetry on and off.
 
     The sides of a round serve the same requests, in an order that turns from round to round, so
-    `options` must have the prefix cache off.
+    `options` must have the prefix cache off. Where a machine is too noisy for the difference to
+    show, `thread_percent` does: CPU time of the two threads ÷ time, 100 being one core.
     """
     clock = RunClock()
     built = build(options, clock, Ranges())
     workload = Workload("bench", "fixed lengths", "none", Fixed(64), Fixed(64))
     stream = _stream(built)
     rates: dict[str, list[float]] = {"off": [], "recorder": [], "recorder+telemetry": []}
+    shares: list[dict[str, float]] = []
     for repeat in range(repeats + 1):
         for side in _turned(list(rates), repeat):
             source = SyntheticRequests(
                 workload, stream, seed=repeat, max_model_len=built.engine.max_model_len
             )
             traffic = ClosedLoop(source, concurrency=8, duration_s=seconds)
-            rate = _output_rate(built, traffic, clock, side)
+            rate, share = _output_rate(built, traffic, clock, side)
             if repeat:  # the first round warms up
                 rates[side].append(rate)
+                shares += [share] if share else []
     medians = {side: median(values) for side, values in rates.items()}
     pairs = {
         side: median(on / off - 1 for on, off in zip(rates[side], rates["off"], strict=True))
         for side in ("recorder", "recorder+telemetry")
     }
-    return {"output_tokens_per_s": medians, "change": pairs, "runs": rates}
+    threads = {
+        name: median(share[name] for share in shares if name in share)
+        for name in ("recorder", "telemetry")
+    }
+    return {
+        "output_tokens_per_s": medians,
+        "change": pairs,
+        "thread_percent": threads,
+        "runs": rates,
+    }
 
 
 def _turned(sides: list[str], by: int) -> list[str]:
@@ -74,7 +89,10 @@ class _Counting(NoRecord):
         self.record.step(result)
 
 
-def _output_rate(built: BuiltEngine, traffic: ClosedLoop, clock: RunClock, side: str) -> float:
+def _output_rate(
+    built: BuiltEngine, traffic: ClosedLoop, clock: RunClock, side: str
+) -> tuple[float, dict[str, float]]:
+    """Output tokens per second, and CPU time of the threads beside the engine's, in percent."""
     with tempfile.TemporaryDirectory() as directory:
         telemetry = open_telemetry(clock) if side == "recorder+telemetry" else None
         recorder = None
@@ -91,11 +109,22 @@ def _output_rate(built: BuiltEngine, traffic: ClosedLoop, clock: RunClock, side:
             built.engine, traffic, record, clock, StopRequest(), 60_000_000_000, 0, lambda _: None
         )
         spent = time.perf_counter() - started
+        busy = {thread.id: thread.user_time + thread.system_time for thread in _threads()}
+        shares = {
+            thread.name: 100 * busy[thread.native_id] / spent
+            for thread in threading.enumerate()
+            if thread.name in ("recorder", "telemetry") and thread.native_id in busy
+        }
         if telemetry is not None:
             telemetry.close()
         if recorder is not None:
             recorder.close()
-    return record.tokens / spent
+    return record.tokens / spent, shares
+
+
+def _threads() -> list[Any]:
+    threads: list[Any] = psutil.Process().threads()
+    return threads
 
 
 def run_prefix(
