@@ -85,9 +85,10 @@ class Screen:
             duration = self.spec.traffic.duration
             elapsed = now_ns / 1e9
             share = min(1.0, elapsed / duration)
-            filled = round(share * 20)
+            cells = 20 if self.console.width >= 100 else 10
+            filled = round(share * cells)
             left = max(0.0, duration - elapsed) if content["state"] == "running" else 0.0
-            head.append(f"  {'━' * filled}{'╌' * (20 - filled)} {elapsed:.0f} s")
+            head.append(f"  {'━' * filled}{'╌' * (cells - filled)} {elapsed:.0f} s")
             head.append(f", {left:.0f} s of arrivals left" if left else ", arrivals have ended")
         return head
 
