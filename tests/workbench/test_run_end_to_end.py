@@ -203,6 +203,7 @@ def test_a_run_that_cannot_begin_says_why_and_leaves_nothing(words, message, tmp
     done = workbench("run", "--rate", "5", *words, "--device", "cpu", "--out", str(out))
     assert done.returncode == 2, done.stderr
     assert message in done.stderr and "Traceback" not in done.stderr
+    assert done.stderr.count("\n") <= 3  # the message, after at most two lines of progress
     assert done.stdout == "" and not out.exists()
 
 

@@ -96,6 +96,8 @@ class Screen:
         self, content: dict[str, Any], snapshot: LiveSnapshot | None, now_ns: int | None
     ) -> None:
         phase = _phase(content, now_ns, self.spec.traffic.warmup_s)
+        if now_ns is None and phase in ("starting", "failed"):
+            return  # nothing to tell yet, or the command tells why
         now_s = time.monotonic()
         if phase == self._last_phase and now_s - self._printed_s < PLAIN_PERIOD_S:
             return
