@@ -201,7 +201,8 @@ class Engine(ABC):
     @property
     @abstractmethod
     def max_model_len(self) -> int:
-        """Prompt and output tokens that one request may have together."""
+        """Prompt and output tokens that one request may have together: the model's and the
+        scheduler's limit, and never more than the KV pool holds."""
 
     @abstractmethod
     def submit(self, request: Request) -> RequestRecord | None:

@@ -60,7 +60,8 @@ class MonolithicEngine(Engine):
 
     @property
     def max_model_len(self) -> int:
-        return self.scheduler.config.max_model_len
+        pool = self.pool
+        return min(self.scheduler.config.max_model_len, pool.num_usable * pool.block_size)
 
     def submit(self, request: Request) -> RequestRecord | None:
         now_ns = self.clock()

@@ -80,6 +80,10 @@ def test_the_spec_can_be_printed_and_given_back(tmp_path, capsys):
     assert main(["run", "--spec", str(path), "--concurrency", "4", "--print-spec"]) == 0
     shown = capsys.readouterr().out
     assert "concurrency = 4" in shown and 'rate = "auto"' in shown
+    path.write_text(shown)
+    assert main(["run", "--spec", str(path), "--rate", "3", "--print-spec"]) == 0
+    shown = capsys.readouterr().out
+    assert "concurrency" not in shown and "rate = 3.0" in shown
 
 
 def test_workloads_name_their_sources(capsys):

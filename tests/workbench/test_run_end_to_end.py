@@ -114,6 +114,22 @@ def test_rate_auto_offers_a_share_of_the_measured_capacity_and_json_is_alone(hom
     assert calibration["prefill_tokens"] == pytest.approx(replaced, abs=1)
 
 
+def test_requests_are_fitted_to_a_small_kv_pool_and_preempted_when_it_runs_out(tmp_path):
+    out = tmp_path / "run"
+    done = workbench(
+        "run", *TINY, "--rate", "30", "--duration", "2", "--num-blocks", "25", "--out", str(out),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    requests = pl.read_parquet(out / "requests.parquet")
+    summary = content_of(out)["summary"]
+    assert set(requests["status"]) == {"ok"} and summary["requests"]["stage_sum_errors"] == 0
+    assert (requests["prompt_tokens"] + requests["output_tokens"]).max() <= 24 * 16
+    assert summary["requests"]["fitted"] > 0
+    events = pl.read_parquet(out / "events.parquet").filter(pl.col("kind") == "preempt")
+    assert events.height == requests["preemptions"].sum() > 0
+    assert "no KV block for request" in events["detail"][0]
+
+
 def test_a_closed_loop_keeps_its_concurrency(tmp_path):
     out = tmp_path / "run"
     done = workbench("run", *TINY, "--concurrency", "3", "--duration", "1.5", "--out", str(out))

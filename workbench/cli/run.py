@@ -83,8 +83,11 @@ def spec_from(arguments: argparse.Namespace) -> RunSpec:
             if not isinstance(section, dict):
                 raise SpecError(f"spec {arguments.spec}: {key} must be a table")
         section[flag.path[-1]] = value
+    # A flag for one kind of loop takes the place of the spec file's other kind.
     if arguments.concurrency is not None and arguments.rate is None:
         data["traffic"].pop("rate", None)
+    if arguments.rate is not None and arguments.concurrency is None:
+        data["traffic"].pop("concurrency", None)
     if arguments.slo:
         data.setdefault("slo", {}).update(parse_slo(arguments.slo))
     where = f"spec {arguments.spec}" if arguments.spec else "bad option"
