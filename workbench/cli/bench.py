@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from typing import Any
 
 from engines.options import EngineOptions
 from workbench.errors import EXIT_OK
+from workbench.launch.threads import spin_briefly
 from workbench.units import seconds
 
 
@@ -38,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Runs one benchmark and prints its figures."""
+    spin_briefly(os.environ)
     if arguments.kind == "loop":
         from workbench.bench.loop import run_loop
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from workbench.errors import EXIT_BAD_USE, StoreError
 from workbench.launch.finish import finish_run
+from workbench.launch.threads import spin_briefly
 from workbench.runs.folder import RunFolder, new_run_id
 from workbench.runs.segments import SegmentTables, decode_segment, list_segments
 from workbench.runs.store import RunStore, load_run, recover
@@ -41,6 +42,8 @@ class Runner:
         """
         self.folder = folder
         self._last_segment = -1
+        environ = dict(os.environ)
+        spin_briefly(environ)
         lock = folder.lock()
         if lock is None:
             raise StoreError(f"{folder.path} is locked by another runner")
@@ -52,6 +55,7 @@ class Runner:
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=log,
+                    env=environ,
                     pass_fds=(lock,),
                     start_new_session=True,
                 )

@@ -17,6 +17,11 @@ PACKAGES = (
     "psutil", "triton",
 )  # fmt: skip
 
+SETTINGS = (
+    "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "MKL_NUM_THREADS",
+    "CUDA_VISIBLE_DEVICES",
+)  # fmt: skip
+
 
 def environment() -> dict[str, Any]:
     """Hardware, operating system, Python, package versions and the commit of this program.
@@ -29,11 +34,7 @@ def environment() -> dict[str, Any]:
         "implementation": sys.implementation.name,
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
         "commit": commit(),
-        "settings": {
-            name: os.environ[name]
-            for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
-            if name in os.environ
-        },
+        "settings": {name: os.environ[name] for name in SETTINGS if name in os.environ},
         "load_average": list(os.getloadavg()),
     }
 
