@@ -88,13 +88,8 @@ _HALVED = "; its figure with sparsity, halved"
 PEAKS: Mapping[str, Peak] = {
     "h200": Peak(989e12, 1979e12, 4.8e12, "NVIDIA H200 datasheet, SXM" + _HALVED),
     "h100": Peak(989e12, 1979e12, 3.35e12, "NVIDIA H100 datasheet, SXM" + _HALVED),
-    "h200-nvl": Peak(835e12, 1670e12, 4.8e12, "NVIDIA H200 datasheet, NVL" + _HALVED),
-    "h100-nvl": Peak(835e12, 1670e12, 3.9e12, "NVIDIA H100 datasheet, NVL" + _HALVED),
-    "h100-pcie": Peak(756e12, 1513e12, 2.0e12, "NVIDIA H100 datasheet, PCIe" + _HALVED),
     "a100-80gb": Peak(312e12, None, 2.039e12, "NVIDIA A100 datasheet, 80GB SXM"),
-    "a100-80gb-pcie": Peak(312e12, None, 1.935e12, "NVIDIA A100 datasheet, 80GB PCIe"),
     "l40s": Peak(362.05e12, 733e12, 864e9, "NVIDIA L40S datasheet, without sparsity"),
-    "rtx-4090": Peak(165.2e12, 330.3e12, 1008e9, "NVIDIA Ada architecture whitepaper, FP32 sums"),
 }
 """Peaks by `gpu_key`."""
 
