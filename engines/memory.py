@@ -12,7 +12,7 @@ CPU_KV_BYTES = 4 << 30
 """The largest KV pool that is taken on a CPU without being asked to."""
 
 CPU_SHARE = 0.5
-"""The part of the free host memory that weights or a KV pool may take each."""
+"""The part of the free host memory that a KV pool may take."""
 
 CUDA_SHARE = 0.9
 """The part of the free device memory that a KV pool and its scratch may take together."""
@@ -72,14 +72,15 @@ def choose_num_blocks(
         room = int(free * CUDA_SHARE) - CUDA_SCRATCH_BYTES
     else:
         room = min(CPU_KV_BYTES, int(free * CPU_SHARE))
-    wanted = -(-most_tokens // block_size) + 1 if kv_memory_bytes is None else room // block_bytes
-    num_blocks = min(wanted, room // block_bytes)
+    num_blocks = room // block_bytes
+    if kv_memory_bytes is None:
+        num_blocks = min(num_blocks, -(-most_tokens // block_size) + 1)
     if num_blocks < 2:
         raise EngineConfigError(
             f"a KV pool of {gib(max(room, 0))} holds no two blocks of {block_bytes:,} bytes "
             f"({block_size} tokens of {config.name}); free memory, or ask for more kv_memory"
         )
-    return int(num_blocks)
+    return num_blocks
 
 
 def check_blocks_fit(

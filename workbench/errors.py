@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 from engines.errors import EngineError
 from profiles.errors import ProfileError
 from workloads.errors import WorkloadError
@@ -39,3 +42,9 @@ USER_ERRORS = (WorkbenchError, EngineError, WorkloadError, ProfileError)
 def exit_code_of(error: BaseException) -> int:
     """The exit code of one of `USER_ERRORS`."""
     return error.exit_code if isinstance(error, WorkbenchError) else EXIT_BAD_USE
+
+
+def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """ "did you mean 'chat'? ", for the middle of a message; empty where nothing is near."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
+    return f"did you mean {near[0]!r}? " if near else ""

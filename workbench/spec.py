@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import tomllib
 from pathlib import Path
@@ -12,10 +11,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from engines.options import ATTENTION, DEVICES, DTYPES, ENGINES, EngineOptions
 from engines.scheduling.config import BATCHING, POLICIES
-from workbench.errors import SpecError
+from workbench.errors import SpecError, did_you_mean
 from workbench.units import seconds, size_bytes
 from workloads.arrivals import ARRIVAL_PROCESSES
-from workloads.catalogue import workload, workloads
+from workloads.catalogue import workloads
 from workloads.names import unknown_name
 
 DEFAULT_WARMUP_SHARE = 0.1
@@ -221,11 +220,9 @@ def parse_spec(data: dict[str, Any], where: str) -> RunSpec:
         SpecError: the first thing that is wrong, by its key, with what is allowed.
     """
     try:
-        spec = RunSpec.model_validate(data)
+        return RunSpec.model_validate(data)
     except ValidationError as error:
         raise SpecError(f"{where}: {_first_message(error)}") from None
-    workload(spec.traffic.workload)
-    return spec
 
 
 def read_spec(path: Path) -> dict[str, Any]:
@@ -253,14 +250,10 @@ def _first_message(error: ValidationError) -> str:
         for part in where[:-1]:
             section = section.model_fields[part].annotation
         known = list(section.model_fields)
-        near = difflib.get_close_matches(where[-1], known, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        return f"unknown key {key!r}; {hint}known are {', '.join(known)}"
+        return f"unknown key {key!r}; {did_you_mean(where[-1], known)}known are {', '.join(known)}"
     message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "value_error" and first["loc"] and "unknown" not in message:
-        return f"{key}: {message}"
     if first["type"] == "value_error":
-        return message if not key else f"{key}: {message}"
+        return f"{key}: {message}" if key else message
     shown = json.dumps(first["input"], default=str)
     return f"{key} = {shown}: {message}"
 
@@ -276,8 +269,7 @@ def parse_slo(text: str) -> dict[str, float]:
         name, equals, value = part.partition("=")
         name = name.strip().lower()
         if name not in SLO_METRICS:
-            near = difflib.get_close_matches(name, SLO_METRICS, n=1, cutoff=0.4)
-            hint = f"did you mean {near[0]!r}? " if near else ""
+            hint = did_you_mean(name, SLO_METRICS, cutoff=0.4)
             raise SpecError(
                 f"--slo {text}: unknown metric {name!r}; {hint}known are {', '.join(SLO_METRICS)}"
             )

@@ -69,7 +69,6 @@ def measure_capacity(
     per_decode = mean_input / mean_output
     most = min(config.max_num_seqs, int(config.max_num_batched_tokens / (1 + per_decode)))
     contexts = _decode_contexts(input_tokens, output_tokens, max(1, most))
-    chunks: list[tuple[int, int]] = []
     while True:
         chunks = _prompt_chunks(len(contexts), per_decode, round(mean_input), config)
         needed = [*contexts.tolist(), *(at + new for at, new in chunks)]

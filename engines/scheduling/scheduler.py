@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.errors import IntegrityError
-from engines.scheduling.blocks import ROOT_HASH, BlockPool, chain_hash
+from engines.scheduling.blocks import BlockPool
 from engines.scheduling.config import SchedulerConfig
 from engines.scheduling.integrity import check_sequences
 from engines.scheduling.plan import Preemption, StepOutcome, StepPlan
@@ -330,15 +330,9 @@ class Scheduler:
                 sequence.num_published = full
 
     def _hashes(self, sequence: Sequence, count: int) -> list[bytes]:
-        """Content names of the first `count` blocks; computed once each."""
-        hashes, size = sequence.block_hashes, self.pool.block_size
-        if len(hashes) < count:
-            tokens = sequence.tokens if sequence.row < 0 else self.table.token_ids[sequence.row]
-            parent = hashes[-1] if hashes else ROOT_HASH
-            for index in range(len(hashes), count):
-                parent = chain_hash(parent, tokens[index * size : (index + 1) * size])
-                hashes.append(parent)
-        return hashes[:count] if len(hashes) > count else hashes
+        """Content names of the first `count` blocks, from the tokens that the sequence has now."""
+        tokens = sequence.tokens if sequence.row < 0 else self.table.token_ids[sequence.row]
+        return sequence.name_blocks(count, tokens, self.pool.block_size)
 
     # -- moving sequences ---------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import enum
 import numpy as np
 import numpy.typing as npt
 
+from engines.scheduling.blocks import ROOT_HASH, chain_hash
 from workloads.request import Request
 
 NOT_REACHED = -1
@@ -85,6 +86,17 @@ class Sequence:
     def max_tokens_total(self) -> int:
         """Prompt and output tokens when it is done."""
         return self.num_prompt + self.request.max_tokens
+
+    def name_blocks(
+        self, count: int, tokens: npt.NDArray[np.int32], block_size: int
+    ) -> list[bytes]:
+        """Content names of its first `count` blocks, which `tokens` fill; computed once each."""
+        hashes = self.block_hashes
+        parent = hashes[-1] if hashes else ROOT_HASH
+        for index in range(len(hashes), count):
+            parent = chain_hash(parent, tokens[index * block_size : (index + 1) * block_size])
+            hashes.append(parent)
+        return hashes[:count]
 
 
 class SequenceTable:

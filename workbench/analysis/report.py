@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from workbench.analysis.chart import Chart, Line
+from workbench.analysis.lookup import at
 from workbench.analysis.quantities import count, number, quantity
 from workbench.analysis.report_tables import (
-    at,
     device_facts,
     duration,
     engine_facts,

@@ -9,6 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from workbench.analysis.lookup import at
 from workbench.analysis.metrics import STAGES
 from workbench.analysis.quantities import (
     MISSING,
@@ -24,15 +25,6 @@ Facts = list[tuple[str, str]]
 
 _WEAK_SIGN = "*"
 _FIGURES = ("p50", "p90", "p95", "p99", "mean")
-
-
-def at(tree: Any, *path: str) -> Any:
-    """What lies at `path` in nested mappings; None where the path ends early."""
-    for name in path:
-        if not isinstance(tree, Mapping):
-            return None
-        tree = tree.get(name)
-    return tree
 
 
 def plain(text: object) -> str:

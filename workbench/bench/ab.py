@@ -12,20 +12,23 @@ from typing import Any
 
 import psutil
 
+from engines.base import RequestRecord, StepResult
 from engines.options import EngineOptions
 from engines.registry import BuiltEngine, build
 from profiles.ranges import Ranges
 from profiles.telemetry import open_telemetry
+from workbench.launch.traffic import token_stream
 from workbench.runs.clock import RunClock
 from workbench.runs.folder import RunFolder
 from workbench.runs.recorder import Recorder
-from workbench.runs.runner import NoRecord, Record, StopRequest, drive
+from workbench.runs.runner import NoRecord, StopRequest, drive
 from workloads.arrivals import arrival_process
 from workloads.lengths import Fixed
 from workloads.synthetic import SyntheticRequests
-from workloads.text import TokenStream, byte_encoder
 from workloads.traffic import ClosedLoop, OpenLoop
 from workloads.workload import Workload
+
+_OUTPUT_TOKENS = 64
 
 
 def run_recorder(options: EngineOptions, seconds: float, repeats: int) -> dict[str, Any]:
@@ -37,8 +40,8 @@ def run_recorder(options: EngineOptions, seconds: float, repeats: int) -> dict[s
     """
     clock = RunClock()
     built = build(options, clock, Ranges())
-    workload = Workload("bench", "fixed lengths", "none", Fixed(64), Fixed(64))
-    stream = _stream(built)
+    workload = Workload("bench", "fixed lengths", "none", Fixed(64), Fixed(_OUTPUT_TOKENS))
+    stream = token_stream(built)
     rates: dict[str, list[float]] = {"off": [], "recorder": [], "recorder+telemetry": []}
     shares: list[dict[str, float]] = []
     for repeat in range(repeats + 1):
@@ -73,22 +76,6 @@ def _turned(sides: list[str], by: int) -> list[str]:
     return sides[by:] + sides[:by]
 
 
-class _Counting(NoRecord):
-    """Counts tokens, and passes everything on to what is measured."""
-
-    def __init__(self, record: Record) -> None:
-        self.record = record
-        self.tokens = 0
-        self.arrived = record.arrived  # type: ignore[method-assign]
-        self.ended = record.ended  # type: ignore[method-assign]
-        self.event = record.event  # type: ignore[method-assign]
-        self.flush_if_due = record.flush_if_due  # type: ignore[method-assign]
-
-    def step(self, result: Any) -> None:
-        self.tokens += len(result.emitted_ids)
-        self.record.step(result)
-
-
 def _output_rate(
     built: BuiltEngine, traffic: ClosedLoop, clock: RunClock, side: str
 ) -> tuple[float, dict[str, float]]:
@@ -100,12 +87,12 @@ def _output_rate(
             folder = RunFolder.create(Path(directory) / "run", {}, "bench")
             drain = telemetry.drain if telemetry is not None else None
             recorder = Recorder(folder, 250_000_000, False, drain)
-        record = _Counting(recorder if recorder is not None else NoRecord())
+        record = recorder if recorder is not None else NoRecord()
         clock.start()
         if telemetry is not None:
             telemetry.start()
         started = time.perf_counter()
-        drive(
+        end = drive(
             built.engine, traffic, record, clock, StopRequest(), 60_000_000_000, 0, lambda _: None
         )
         spent = time.perf_counter() - started
@@ -119,12 +106,22 @@ def _output_rate(
             telemetry.close()
         if recorder is not None:
             recorder.close()
-    return record.tokens / spent, shares
+    return (end.offered - end.unfinished) * _OUTPUT_TOKENS / spent, shares
 
 
 def _threads() -> list[Any]:
     threads: list[Any] = psutil.Process().threads()
     return threads
+
+
+class _Taking(NoRecord):
+    """Keeps the requests' records alone."""
+
+    def __init__(self) -> None:
+        self.records: list[RequestRecord] = []
+
+    def step(self, result: StepResult) -> None:
+        self.records += result.records
 
 
 def run_prefix(
@@ -140,34 +137,24 @@ def run_prefix(
         clock = RunClock()
         built = build(options(caching), clock, Ranges())
         source = SyntheticRequests(
-            workload, _stream(built), max_model_len=built.engine.max_model_len
+            workload, token_stream(built), max_model_len=built.engine.max_model_len
         )
         traffic = OpenLoop(
             source, arrival_process("poisson"), rate_per_s=rate_per_s, duration_s=duration_s
         )
-        ttfts: list[float] = []
-        cached: list[int] = []
-
-        class Taking(NoRecord):
-            def step(self, result: Any, ttfts: Any = ttfts, cached: Any = cached) -> None:
-                for record in result.records:
-                    ttfts.append((record.first_token_ns - record.scheduled_ns) / 1e6)
-                    cached.append(record.cached_tokens)
-
+        taken = _Taking()
         clock.start()
         drive(
-            built.engine, traffic, Taking(), clock, StopRequest(), 600_000_000_000, 0,
+            built.engine, traffic, taken, clock, StopRequest(), 600_000_000_000, 0,
             lambda _: None,
         )  # fmt: skip
         built.engine.close()
         sides["on" if caching else "off"] = {
-            "requests": len(ttfts),
-            "ttft_p50_ms": median(ttfts),
-            "cached_tokens": sum(cached),
+            "requests": len(taken.records),
+            "ttft_p50_ms": median(
+                (record.first_token_ns - record.scheduled_ns) / 1e6 for record in taken.records
+            ),
+            "cached_tokens": sum(record.cached_tokens for record in taken.records),
         }
     ratio = sides["off"]["ttft_p50_ms"] / sides["on"]["ttft_p50_ms"]
     return {"rate_per_s": rate_per_s, "prefix_tokens": prefix_tokens, "ratio": ratio} | sides
-
-
-def _stream(built: BuiltEngine) -> TokenStream:
-    return TokenStream.encoded(built.encode or byte_encoder(built.config.vocab_size))

@@ -12,8 +12,9 @@ from engines.options import EngineOptions
 from engines.registry import build
 from profiles.ranges import Ranges
 from workbench.errors import WorkbenchError
+from workbench.launch.traffic import token_stream
 from workloads.request import Request
-from workloads.text import TokenStream, byte_encoder
+from workloads.text import TokenStream
 
 
 def run_compute(
@@ -24,24 +25,22 @@ def run_compute(
     Prompts are distinct pieces of real text, all prefilled before the first decode is timed.
     """
     built = build(options, time.monotonic_ns, Ranges())
-    stream = TokenStream.encoded(built.encode or byte_encoder(built.config.vocab_size))
+    stream = token_stream(built)
     rows: list[dict[str, Any]] = []
-    next_id = 0
-    for warm in (True, False):
-        rows = []
-        for batch in batches if not warm else [max(batches)]:
-            prompts = [stream.slice((next_id + i) * 997, prompt_tokens) for i in range(batch)]
-            for i, prompt in enumerate(prompts):
-                rejected = built.engine.submit(Request(next_id + i, 0, prompt, output_tokens))
-                if rejected is not None:
-                    raise WorkbenchError(f"bench compute: {rejected.reason}")
-            next_id += batch
-            rows.append({"batch": batch} | _timed(built.engine))
+    request_id = 0
+    for batch in [max(batches), *batches]:  # the first warms up
+        for _ in range(batch):
+            prompt = stream.slice(request_id * 997, prompt_tokens)
+            rejected = built.engine.submit(Request(request_id, 0, prompt, output_tokens))
+            if rejected is not None:
+                raise WorkbenchError(f"bench compute: {rejected.reason}")
+            request_id += 1
+        rows.append({"batch": batch} | _timed(built.engine))
     result: dict[str, Any] = {
         "engine": built.engine.describe(),
         "prompt_tokens": prompt_tokens,
         "output_tokens": output_tokens,
-        "rows": rows,
+        "rows": rows[1:],
     }
     if peer:
         result["transformers"] = _transformers(
@@ -53,13 +52,12 @@ def run_compute(
 def _timed(engine: Any) -> dict[str, float | None]:
     spent = {"prefill": 0, "decode": 0}
     tokens = {"prefill": 0, "decode": 0}
-    prefilling = True
     full = 0
     while engine.has_work:
         result = engine.step()
         if result.kind != "decode":
             # Mixed steps belong to neither figure; pure prefill steps are the prefill figure.
-            if result.kind == "prefill" and prefilling:
+            if result.kind == "prefill":
                 spent["prefill"] += result.end_ns - result.start_ns
                 tokens["prefill"] += result.prefill_tokens
             continue

@@ -10,7 +10,14 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
-from workbench.errors import EXIT_BAD_USE, EXIT_OK, EXIT_RUN_FAILED, USER_ERRORS, exit_code_of
+from workbench.errors import (
+    EXIT_BAD_USE,
+    EXIT_OK,
+    EXIT_RUN_FAILED,
+    USER_ERRORS,
+    did_you_mean,
+    exit_code_of,
+)
 
 COMMANDS = {
     "run": "run traffic against an engine and report what happened",
@@ -65,8 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     command = next((word for word in words if not word.startswith("-")), None)
     if command is not None and command not in COMMANDS:
-        near = difflib.get_close_matches(command, COMMANDS, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        hint = did_you_mean(command, COMMANDS, cutoff=0.4)
         print(
             f"workbench: unknown command {command!r}; {hint}there are {', '.join(COMMANDS)}",
             file=sys.stderr,

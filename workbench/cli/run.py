@@ -103,11 +103,8 @@ def execute(arguments: argparse.Namespace) -> int:
     out = arguments.out.resolve() if arguments.out else None
     folder = create_run(spec, out, RunStore())
     runner = Runner(folder)
-    signals = 0
 
     def on_signal(number: int, _: FrameType | None) -> None:
-        nonlocal signals
-        signals += 1
         if number == signal.SIGINT:
             runner.interrupt()
         else:

@@ -7,6 +7,7 @@ import json
 import sys
 from typing import Any
 
+from workbench.analysis.lookup import at
 from workbench.errors import EXIT_OK, StoreError
 from workbench.runs.store import RunStore, StoredRun, recover, remove
 
@@ -67,10 +68,10 @@ def _print_table(runs: list[StoredRun]) -> None:
             _text(spec, "traffic", "workload"),
             _text(spec, "engine", "name"),
             _figure(content.get("rate_per_s")),
-            _figure(_at(summary, "requests", "recorded")),
-            _figure(_at(summary, "latency", "ttft_ms", "p50")),
-            _figure(_at(summary, "latency", "tpot_ms", "p50")),
-            _figure(_at(summary, "throughput", "output_tokens_per_s")),
+            _figure(at(summary, "requests", "recorded")),
+            _figure(at(summary, "latency", "ttft_ms", "p50")),
+            _figure(at(summary, "latency", "tpot_ms", "p50")),
+            _figure(at(summary, "throughput", "output_tokens_per_s")),
         )
     console.print(table)
 
@@ -119,16 +120,8 @@ def _recover(store: RunStore, arguments: argparse.Namespace) -> None:
         print(recover(run, finish_run))
 
 
-def _at(data: Any, *path: str) -> Any:
-    for key in path:
-        if not isinstance(data, dict):
-            return None
-        data = data.get(key)
-    return data
-
-
 def _text(data: dict[str, Any], *path: str) -> str:
-    return str(_at(data, *path) or "–")
+    return str(at(data, *path) or "–")
 
 
 def _figure(value: Any) -> str:

@@ -43,22 +43,34 @@ def finish_run(
         OSError: the disk doesn't even take `run.json`.
     """
     content = folder.read() | dict(extra or {})
-    fsync = content["spec"].get("record", {}).get("fsync", "end") != "never"
     segments, broken = read_segments(list_segments(folder.segments))
-    had_segments = bool(segments or unwritten)
-    if had_segments:
+    if segments or unwritten:
         tables = from_segments([*segments, *unwritten])
         tables = complete_requests(tables, _last_ns(tables), reason or "the run ended first")
     else:
         tables = load_tables(folder)
-    window = _window(tables, content)
-    content |= {"state": state, "reason": reason, "window": dataclasses.asdict(window)}
-    content["drain_end_ns"] = _last_ns(tables)
-    content["summary"] = summary_of(tables, content)
+    spec, ended_ns = RunSpec.model_validate(content["spec"]), _last_ns(tables)
+    engine = content.get("engine") or {}
+    window = _window(tables, spec)
+    summary = summarise(
+        tables,
+        window,
+        slo=spec.slo.limits,
+        usable_blocks=engine.get("num_blocks"),
+        block_size=engine.get("block_size"),
+        drain_end_ns=ended_ns,
+    )
+    content |= {
+        "state": state,
+        "reason": reason,
+        "window": dataclasses.asdict(window),
+        "drain_end_ns": ended_ns,
+        "summary": summary.as_dict(),
+    }
     if broken:
         content["broken_segments"] = broken
     try:
-        write_parquet(folder, tables, fsync)
+        write_parquet(folder, tables, fsync=spec.record.fsync != "never")
     except OSError as error:
         saving = (
             f"its tables can't be saved ({error.strerror or error}); free space, then recover it"
@@ -75,23 +87,8 @@ def finish_run(
     return content
 
 
-def summary_of(tables: Tables, content: Mapping[str, Any]) -> dict[str, Any]:
-    """The summary of a run's tables, judged by the SLOs of its spec."""
-    spec = RunSpec.model_validate(content["spec"])
-    engine = content.get("engine") or {}
-    return summarise(
-        tables,
-        _window(tables, content),
-        slo=spec.slo.limits,
-        usable_blocks=engine.get("num_blocks"),
-        block_size=engine.get("block_size"),
-        drain_end_ns=_last_ns(tables),
-    ).as_dict()
-
-
-def _window(tables: Tables, content: Mapping[str, Any]) -> Window:
+def _window(tables: Tables, spec: RunSpec) -> Window:
     """From the end of warm-up to the last scheduled arrival."""
-    spec = RunSpec.model_validate(content["spec"])
     start_ns = int(spec.traffic.warmup_s * 1e9)
     scheduled = tables["requests"]["scheduled_ns"]
     last = scheduled.max() if len(scheduled) else None

@@ -27,7 +27,7 @@ from workbench.runs.clock import RunClock
 from workbench.runs.environment import environment
 from workbench.runs.folder import RunFolder
 from workbench.runs.recorder import Recorder
-from workbench.runs.runner import LoopEnd, StopRequest, drive
+from workbench.runs.runner import StopRequest, drive
 from workbench.spec import RunSpec, parse_spec
 
 INTERRUPT_DRAIN_NS = 10_000_000_000
@@ -78,7 +78,6 @@ def _run(folder: RunFolder, spec: RunSpec, stop: StopRequest) -> int:
     )
     if telemetry is not None:
         telemetry.start()
-    end: LoopEnd | None = None
     state, reason, code = "finished", "", EXIT_OK
     try:
         end = drive(

@@ -51,11 +51,10 @@ def build_traffic(spec: RunSpec, built: BuiltEngine, rate: float | None) -> Traf
         SpecError: the rate is so low that the duration holds no arrival after warm-up.
         WorkloadError: a part of the spec is impossible.
     """
-    encode = built.encode or byte_encoder(built.config.vocab_size)
     sampling = spec.sampling
     source = SyntheticRequests(
         _workload(spec),
-        TokenStream.encoded(encode),
+        token_stream(built),
         seed=spec.seed,
         max_model_len=built.engine.max_model_len,
         sampling=SamplingParams(
@@ -83,6 +82,11 @@ def build_traffic(spec: RunSpec, built: BuiltEngine, rate: float | None) -> Traf
             "raise --duration or --rate"
         )
     return loop
+
+
+def token_stream(built: BuiltEngine) -> TokenStream:
+    """Real English text in the model's own tokens, or as bytes for a model without a tokenizer."""
+    return TokenStream.encoded(built.encode or byte_encoder(built.config.vocab_size))
 
 
 def _workload(spec: RunSpec) -> Workload:

@@ -6,9 +6,10 @@ writer turns them into columns and a file while the engine computes.
 
 from __future__ import annotations
 
+import operator
 import queue
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,8 +19,9 @@ import numpy.typing as npt
 from engines.base import RequestRecord, StepResult
 from workbench.errors import RunError
 from workbench.runs.folder import RunFolder
-from workbench.runs.schema import REQUESTS
+from workbench.runs.schema import ARRIVALS, DEVICES, EMISSIONS, EVENTS, REQUESTS, STEPS, Table
 from workbench.runs.segments import (
+    DTYPES,
     SegmentTables,
     decode_segment,
     encode_segment,
@@ -171,73 +173,46 @@ class Recorder:
 
 def _columns(batch: _Batch) -> dict[str, dict[str, Any]]:
     """A batch as the tables of a segment."""
-    tables: dict[str, dict[str, Any]] = {}
-    if batch.arrivals:
-        names = (
-            "request_id", "scheduled_ns", "submitted_ns", "prompt_tokens", "max_tokens", "priority",
-        )  # fmt: skip
-        rows = list(zip(*batch.arrivals, strict=True))
-        tables["arrivals"] = {
-            name: np.array(values, np.int64) for name, values in zip(names, rows, strict=False)
-        } | {"fitted": np.array(rows[6], np.bool_)}
     steps = batch.steps
     records = batch.records + [record for step in steps for record in step.records]
-    if records:
-        tables["requests"] = _request_columns(records)
-    if steps:
-        tables["steps"] = _step_columns(steps)
-        tables["emissions"] = {
-            "request_id": np.concatenate([step.emitted_ids for step in steps]),
-            "tokens": np.concatenate([step.emitted_tokens for step in steps]).astype(np.int32),
-        }
     events = batch.events + [
         (step.end_ns, step.index, event.kind, event.request_id, event.tokens, event.detail)
         for step in steps
         for event in step.events
     ]
-    if events:
-        times, indices, kinds, ids, tokens, details = zip(*events, strict=True)
-        tables["events"] = {
-            "time_ns": np.array(times, np.int64),
-            "step": np.array(indices, np.int64),
-            "kind": kinds,
-            "request_id": np.array(ids, np.int64),
-            "tokens": np.array(tokens, np.int64),
-            "detail": details,
+    rows: tuple[tuple[Table, Sequence[tuple[Any, ...]]], ...] = (
+        (ARRIVALS, batch.arrivals),
+        (REQUESTS, [_request_row(record) for record in records]),
+        (STEPS, [_step_row(step) for step in steps]),
+        (EVENTS, events),
+    )
+    tables = {table.name: _by_column(table, some) for table, some in rows if some}
+    if steps:
+        tables[EMISSIONS.name] = {
+            "request_id": np.concatenate([step.emitted_ids for step in steps]),
+            "tokens": np.concatenate([step.emitted_tokens for step in steps]).astype(np.int32),
         }
     if batch.devices is not None and len(batch.devices["time_ns"]):
-        tables["devices"] = dict(batch.devices)
+        tables[DEVICES.name] = dict(batch.devices)
     return tables
 
 
-def _request_columns(records: list[RequestRecord]) -> dict[str, Any]:
-    columns: dict[str, Any] = {}
-    for column in REQUESTS.columns:
-        values = [getattr(record, column.name) for record in records]
-        if column.kind == "text":
-            columns[column.name] = values
-        else:
-            columns[column.name] = np.array(values, np.bool_ if column.kind == "bool" else np.int64)
-    return columns
-
-
-def _step_columns(steps: list[StepResult]) -> dict[str, Any]:
-    numbers = np.array(
-        [
-            (
-                step.index, step.schedule_ns, step.start_ns, step.end_ns, step.num_seqs,
-                step.prefill_tokens, step.decode_tokens, len(step.emitted_ids), step.running,
-                step.waiting, step.live_blocks, step.cached_blocks,
-            )
-            for step in steps
-        ],
-        np.int64,
-    )  # fmt: skip
-    names = (
-        "step", "schedule_ns", "start_ns", "end_ns", "num_seqs", "prefill_tokens", "decode_tokens",
-        "emitting", "running", "waiting", "live_blocks", "cached_blocks",
-    )  # fmt: skip
-    columns: dict[str, Any] = {
-        name: np.ascontiguousarray(numbers[:, index]) for index, name in enumerate(names)
+def _by_column(table: Table, rows: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
+    """Rows with the table's columns in its order, as columns."""
+    columns = zip(table.columns, zip(*rows, strict=True), strict=True)
+    return {
+        column.name: values if column.kind == "text" else np.array(values, DTYPES[column.kind])
+        for column, values in columns
     }
-    return columns | {"kind": [step.kind for step in steps]}
+
+
+_request_row = operator.attrgetter(*REQUESTS.names)
+
+
+def _step_row(step: StepResult) -> tuple[Any, ...]:
+    """A step as a row of `STEPS`."""
+    return (
+        step.index, step.kind, step.schedule_ns, step.start_ns, step.end_ns, step.num_seqs,
+        step.prefill_tokens, step.decode_tokens, len(step.emitted_ids), step.running,
+        step.waiting, step.live_blocks, step.cached_blocks,
+    )  # fmt: skip

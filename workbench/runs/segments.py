@@ -28,8 +28,8 @@ from workbench.errors import StoreError
 
 MAGIC = b"WBSEG1\n\0"
 _FIXED = struct.Struct("<QI")
-_DTYPES = {"int64": "<i8", "int32": "<i4", "float64": "<f8", "bool": "|b1"}
-_KINDS = {np.dtype(dtype).str: kind for kind, dtype in _DTYPES.items()}
+DTYPES = {"int64": "<i8", "int32": "<i4", "float64": "<f8", "bool": "|b1"}
+_KINDS = {np.dtype(dtype).str: kind for kind, dtype in DTYPES.items()}
 
 ColumnData = npt.NDArray[Any] | Sequence[str]
 SegmentTables = dict[str, dict[str, Any]]
@@ -45,7 +45,7 @@ def encode_segment(sequence: int, tables: Mapping[str, Mapping[str, ColumnData]]
         for name, values in columns.items():
             if isinstance(values, np.ndarray) and values.dtype.kind != "U":
                 kind = _KINDS[values.dtype.newbyteorder("<").str]
-                data = np.ascontiguousarray(values, _DTYPES[kind]).tobytes()
+                data = np.ascontiguousarray(values, DTYPES[kind]).tobytes()
                 numbers.setdefault(table, {})[name] = [kind, offset, len(values)]
                 body.append(data)
                 offset += len(data)
@@ -75,7 +75,7 @@ def decode_segment(data: bytes, where: str) -> SegmentTables:
         tables: SegmentTables = {}
         for table, columns in described["tables"].items():
             for name, (kind, offset, count) in columns.items():
-                values = np.frombuffer(data, _DTYPES[kind], count, start + length + offset)
+                values = np.frombuffer(data, DTYPES[kind], count, start + length + offset)
                 tables.setdefault(table, {})[name] = values
         for table, columns in described["text"].items():
             for name, values in columns.items():
