@@ -30,6 +30,10 @@ class RequestRecord:
         recomputed_tokens: tokens computed again after preemptions.
         recompute_ns: time from each preemption to the end of the step that had computed the lost
             tokens again; `ttft_recompute_ns` is the part before the first token.
+        session_id, turn: its conversation and place there; -1 for a request that stands alone.
+        output_token_ids: int32 `[output_tokens]`, for traffic that goes on from the answer; no
+            part of what is saved. A remote server's text in this program's tokens, and None
+            where nobody asked for it.
     """
 
     request_id: int
@@ -54,6 +58,9 @@ class RequestRecord:
     ttft_recompute_ns: int
     priority: int
     fitted: bool
+    session_id: int = -1
+    turn: int = -1
+    output_token_ids: npt.NDArray[np.int32] | None = None
 
 
 def record_of(sequence: Sequence, finished_ns: int, reason: str = "") -> RequestRecord:
@@ -83,6 +90,9 @@ def record_of(sequence: Sequence, finished_ns: int, reason: str = "") -> Request
         ttft_recompute_ns=sequence.recompute_before_first_ns,
         priority=request.priority,
         fitted=request.fitted,
+        session_id=request.session_id,
+        turn=request.turn,
+        output_token_ids=sequence.output_token_ids,
     )
 
 
@@ -111,6 +121,8 @@ def rejection(request: Request, now_ns: int, reason: str) -> RequestRecord:
         ttft_recompute_ns=0,
         priority=request.priority,
         fitted=request.fitted,
+        session_id=request.session_id,
+        turn=request.turn,
     )
 
 
@@ -129,16 +141,23 @@ class EngineEvent:
     detail: str = ""
 
 
+NO_STEP = -1
+"""The index of a `StepResult` that is no step of a worker."""
+
+
 @dataclass(frozen=True, slots=True)
 class StepResult:
     """One step of one worker, as it is recorded.
 
     Attributes:
-        index: from 0, without gaps.
-        kind: "prefill", "decode" or "mixed".
+        index: from 0, without gaps; `NO_STEP` for what a remote server was seen to do meanwhile,
+            which is no step of ours: it has emissions with stamps of their own, records and
+            events, and the rest is 0.
+        kind: "prefill", "decode" or "mixed"; "remote" for no step.
         schedule_ns: host time spent on planning before `start_ns`.
         start_ns, end_ns: from the first launch until the sampled tokens are on the host.
         emitted_ids: int64 `[n]`, requests that got tokens; `emitted_tokens`: int64 `[n]`, how many.
+        emitted_ns: int64 `[n]`, when each of them did; None where all did at `end_ns`.
         running, waiting: requests after the step.
         live_blocks, cached_blocks: of the KV pool, after the step.
         records: requests that ended in this step.
@@ -160,6 +179,7 @@ class StepResult:
     cached_blocks: int
     records: list[RequestRecord] = field(default_factory=list)
     events: list[EngineEvent] = field(default_factory=list)
+    emitted_ns: npt.NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +235,12 @@ class Engine(ABC):
         """Ends a request between two steps and frees its blocks; None if it isn't here."""
 
     @abstractmethod
-    def step(self) -> StepResult | None:
-        """Computes one step; None if there was nothing to compute."""
+    def step(self, until_ns: int | None = None) -> StepResult | None:
+        """Computes one step; None if there was nothing to compute.
+
+        `until_ns` is when the next request is due. An engine that computes pays no heed to it;
+        one that waits for others (a remote server) comes back by then.
+        """
 
     @abstractmethod
     def request_ids(self) -> list[int]:

@@ -77,7 +77,7 @@ class MonolithicEngine(Engine):
         sequence = self.scheduler.remove(request_id, status)
         return None if sequence is None else record_of(sequence, self.clock(), reason)
 
-    def step(self) -> StepResult | None:
+    def step(self, until_ns: int | None = None) -> StepResult | None:
         with self._span.numbered(self._steps):
             planned_ns = self.clock()
             plan = self.scheduler.schedule(planned_ns)

@@ -28,6 +28,7 @@ class Purpose(IntEnum):
     OUTPUT_LENGTH = 2
     TEXT_OFFSET = 3
     SAMPLING_SEED = 4
+    THINK_TIME = 5
 
 
 def checked_seed(seed: int) -> int:

@@ -6,25 +6,27 @@ makes requests late to the engine, and their `scheduled_ns` stays where the traf
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from workloads.arrivals import ArrivalProcess, duration_ns
 from workloads.draws import checked_seed
 from workloads.errors import WorkloadError
-from workloads.request import Request
+from workloads.request import Ended, Request
 from workloads.synthetic import RequestSource
+from workloads.thinking import ThinkTime
 
 
 class Traffic(Protocol):
     """Requests over time. All stamps are nanoseconds since the run's start.
 
-    Ids count from 0 in the order of hand-out, which is the order of `scheduled_ns`. A request is
-    built when it is handed out. The runner calls `finished` once for every request it was given,
-    however that ended (ok, failed, cancelled, rejected): traffic that reacts to answers hangs
-    on it, and the other kinds ignore it.
+    Requests are handed out in the order of `scheduled_ns`, and built then. The runner calls
+    `finished` once for every request it was given, however that ended (ok, failed, cancelled,
+    rejected): traffic that reacts to answers hangs on it, and the other kinds ignore it.
     """
 
     def due(self, now_ns: int) -> list[Request]:
@@ -35,8 +37,8 @@ class Traffic(Protocol):
         """When the next request is due; `None` if none is known to come (yet, or ever)."""
         ...
 
-    def finished(self, request_id: int, now_ns: int) -> None:
-        """Request `request_id` ended at `now_ns`."""
+    def finished(self, ended: Ended) -> None:
+        """A request ended."""
         ...
 
     def stop(self) -> None:
@@ -46,6 +48,11 @@ class Traffic(Protocol):
     @property
     def exhausted(self) -> bool:
         """Nothing more will ever be due, whatever finishes."""
+        ...
+
+    @property
+    def needs_answers(self) -> bool:
+        """Whether `finished` must be given the tokens of the answer."""
         ...
 
     @property
@@ -64,13 +71,35 @@ class Traffic(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One of `count` equal parts of a traffic, for load from several processes.
+
+    Open-loop arrival number i belongs to shard i mod count, a closed loop's slots are dealt out,
+    and ids never meet: shard `index` has index, index + count, …
+    """
+
+    index: int = 0
+    count: int = 1
+
+    def share_of(self, things: int) -> int:
+        """How many of `things` things this shard gets."""
+        return things // self.count + (self.index < things % self.count)
+
+
+WHOLE = Shard()
+
+
 class _HandOut:
-    """Numbers, builds and counts requests as they leave; shared by every kind of traffic here."""
+    """Numbers, builds and counts requests as they leave; shared by the kinds of traffic here."""
 
-    __slots__ = ("_fitted", "_last_scheduled_ns", "_offered", "_source")
+    __slots__ = ("_fitted", "_last_scheduled_ns", "_offered", "_shard", "_source")
 
-    def __init__(self, source: RequestSource) -> None:
+    needs_answers = False
+
+    def __init__(self, source: RequestSource, shard: Shard) -> None:
         self._source = source
+        self._shard = shard
         self._offered = 0
         self._fitted = 0
         self._last_scheduled_ns: int | None = None
@@ -88,7 +117,8 @@ class _HandOut:
         return self._last_scheduled_ns
 
     def _hand_out(self, scheduled_ns: int) -> Request:
-        request = self._source.build(self._offered, scheduled_ns)
+        request_id = self._shard.index + self._shard.count * self._offered
+        request = self._source.build(request_id, scheduled_ns)
         self._offered += 1
         self._fitted += request.fitted
         self._last_scheduled_ns = scheduled_ns
@@ -96,35 +126,43 @@ class _HandOut:
 
 
 class OpenLoop(_HandOut):
-    """Arrivals of a process at a mean rate, whatever the engine does: `Traffic`.
+    """Arrivals at stamps that are known ahead, whatever the engine does: `Traffic`.
 
     Args:
         source: what each request asks.
-        arrivals: when they come.
-        rate_per_s: mean requests per second.
-        duration_s: every arrival is before this many seconds.
-        seed: of the arrival times; the source has its own, which may be the same number.
-
-    Raises `WorkloadError` for a rate or duration that is not finite and positive, and for a bad
-    seed. A low rate may plan no arrival at all: then it is exhausted from the start.
+        times_ns: int64 `[n]`, ascending nanoseconds since the run's start: of an arrival process
+            (`at_rate`) or of a trace. There may be none: then it is exhausted from the start.
     """
 
     __slots__ = ("_next", "_next_ns", "_times_ns")
 
     def __init__(
-        self,
+        self, source: RequestSource, times_ns: npt.NDArray[np.int64], shard: Shard = WHOLE
+    ) -> None:
+        super().__init__(source, shard)
+        self._times_ns = times_ns[shard.index :: shard.count]
+        self._next = 0
+        self._next_ns = self._peek()
+
+    @classmethod
+    def at_rate(
+        cls,
         source: RequestSource,
         arrivals: ArrivalProcess,
         *,
         rate_per_s: float,
         duration_s: float,
         seed: int = 0,
-    ) -> None:
-        super().__init__(source)
+        shard: Shard = WHOLE,
+    ) -> OpenLoop:
+        """Arrivals of a process at a mean rate of requests per second, all before `duration_s`.
+
+        `seed` is of the arrival times; the source has its own, which may be the same number.
+        Raises `WorkloadError` for a rate or duration that is not finite and positive, and for a
+        bad seed. A low rate may plan no arrival at all.
+        """
         rng = np.random.default_rng(checked_seed(seed))
-        self._times_ns = arrivals.times_ns(rate_per_s, duration_s, rng)
-        self._next = 0
-        self._next_ns = self._peek()
+        return cls(source, arrivals.times_ns(rate_per_s, duration_s, rng), shard)
 
     @property
     def planned(self) -> int:
@@ -144,7 +182,7 @@ class OpenLoop(_HandOut):
         """See `Traffic`."""
         return self._next_ns
 
-    def finished(self, request_id: int, now_ns: int) -> None:
+    def finished(self, ended: Ended) -> None:
         """Open-loop traffic doesn't wait for answers: nothing happens."""
 
     def stop(self) -> None:
@@ -166,20 +204,29 @@ class ClosedLoop(_HandOut):
     """A fixed number of users, each sending the next request when the last has ended: `Traffic`.
 
     `concurrency` requests are scheduled at 0. When one ends, its slot's next request is scheduled
-    at that very moment, unless that is at or after `duration_s`.
+    at that very moment, or after the user's `think` time, unless that is at or after `duration_s`.
 
     Raises `WorkloadError` for a concurrency under 1 and for a duration that is not finite and
     positive.
     """
 
-    __slots__ = ("_end_ns", "_pending_ns", "_running", "_stopped")
+    __slots__ = ("_end_ns", "_pending_ns", "_running", "_stopped", "_think")
 
-    def __init__(self, source: RequestSource, *, concurrency: int, duration_s: float) -> None:
-        super().__init__(source)
+    def __init__(
+        self,
+        source: RequestSource,
+        *,
+        concurrency: int,
+        duration_s: float,
+        think: ThinkTime | None = None,
+        shard: Shard = WHOLE,
+    ) -> None:
+        super().__init__(source, shard)
         if concurrency < 1:
             raise WorkloadError(f"concurrency is {concurrency}: give a whole number from 1 up")
         self._end_ns = duration_ns(duration_s)
-        self._pending_ns = [0] * concurrency
+        self._pending_ns = [0] * shard.share_of(concurrency)
+        self._think = think
         self._running: set[int] = set()
         self._stopped = False
 
@@ -196,15 +243,17 @@ class ClosedLoop(_HandOut):
         """See `Traffic`; `None` while every slot waits for its answer."""
         return self._pending_ns[0] if self._pending_ns else None
 
-    def finished(self, request_id: int, now_ns: int) -> None:
-        """Frees the request's slot at `now_ns`.
+    def finished(self, ended: Ended) -> None:
+        """Frees the request's slot.
 
         Raises `KeyError` for a request that is not out (never handed out, or ended before): a
         slot freed twice would raise the concurrency unseen.
         """
-        self._running.remove(request_id)
-        if not self._stopped and now_ns < self._end_ns:
-            heappush(self._pending_ns, now_ns)
+        self._running.remove(ended.request_id)
+        think_ns = self._think.after_ns(ended.request_id) if self._think is not None else 0
+        due_ns = ended.time_ns + think_ns
+        if not self._stopped and due_ns < self._end_ns:
+            heappush(self._pending_ns, due_ns)
 
     def stop(self) -> None:
         """See `Traffic`."""

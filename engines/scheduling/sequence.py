@@ -87,6 +87,11 @@ class Sequence:
         """Prompt and output tokens when it is done."""
         return self.num_prompt + self.request.max_tokens
 
+    @property
+    def output_token_ids(self) -> npt.NDArray[np.int32]:
+        """int32 `[output_tokens]`, of a sequence that has left its row."""
+        return self.tokens[self.num_prompt : self.num_tokens].copy()
+
     def name_blocks(
         self, count: int, tokens: npt.NDArray[np.int32], block_size: int
     ) -> list[bytes]:

@@ -68,8 +68,8 @@ class Arrivals:
     def next_due_ns(self):
         return self.times[0] if self.times else None
 
-    def finished(self, request_id, now_ns):
-        self.ended.append(request_id)
+    def finished(self, ended):
+        self.ended.append(ended.request_id)
 
     def stop(self):
         self.times.clear()

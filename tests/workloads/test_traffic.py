@@ -6,7 +6,7 @@ import pytest
 from workloads.arrivals import Constant, Gamma, Poisson
 from workloads.catalogue import workload
 from workloads.errors import WorkloadError
-from workloads.request import Request
+from workloads.request import Ended, Request
 from workloads.synthetic import SyntheticRequests
 from workloads.text import TokenStream
 from workloads.traffic import ClosedLoop, OpenLoop
@@ -35,7 +35,7 @@ def ids(requests):
 
 
 def open_loop(rate=4.0, duration=1.0, arrivals=None, source=None, seed=0):
-    return OpenLoop(
+    return OpenLoop.at_rate(
         source or CountingSource(),
         arrivals or Constant(),
         rate_per_s=rate,
@@ -70,7 +70,7 @@ def test_open_loop_builds_at_hand_out_only():
 def test_open_loop_ignores_answers_and_stops():
     traffic = open_loop()
     traffic.due(0)
-    traffic.finished(0, 10)
+    traffic.finished(Ended(0, 10))
     assert traffic.next_due_ns() == 250_000_000
     traffic.stop()
     assert traffic.exhausted and traffic.next_due_ns() is None
@@ -126,7 +126,7 @@ def test_closed_loop_keeps_its_concurrency():
     assert traffic.next_due_ns() == 0
     assert (ids(traffic.due(0)), traffic.due(0)) == ([0, 1], [])
     assert traffic.next_due_ns() is None and not traffic.exhausted
-    traffic.finished(1, 300)
+    traffic.finished(Ended(1, 300))
     assert traffic.next_due_ns() == 300
     assert traffic.due(299) == []
     # The step was late: the request keeps the moment at which its slot became free.
@@ -139,38 +139,38 @@ def test_closed_loop_orders_slots_by_when_they_became_free():
     traffic = closed_loop(3)
     traffic.due(0)
     for request_id, end in ((2, 500), (0, 400), (1, 500)):
-        traffic.finished(request_id, end)
+        traffic.finished(Ended(request_id, end))
     assert stamps(traffic.due(500)) == [400, 500, 500]
 
 
 def test_closed_loop_has_no_arrival_at_or_after_its_end():
     traffic = closed_loop(2, duration=1.0)
     traffic.due(0)
-    traffic.finished(0, SECOND - 1)
-    traffic.finished(1, SECOND)
+    traffic.finished(Ended(0, SECOND - 1))
+    traffic.finished(Ended(1, SECOND))
     assert stamps(traffic.due(2 * SECOND)) == [SECOND - 1]
     assert not traffic.exhausted
-    traffic.finished(2, 2 * SECOND)
+    traffic.finished(Ended(2, 2 * SECOND))
     assert traffic.exhausted and traffic.offered == 3
 
 
 def test_closed_loop_stops():
     traffic = closed_loop(2)
     traffic.due(0)
-    traffic.finished(0, 10)
+    traffic.finished(Ended(0, 10))
     traffic.stop()
     assert traffic.exhausted and traffic.next_due_ns() is None
-    traffic.finished(1, 20)
+    traffic.finished(Ended(1, 20))
     assert traffic.due(SECOND) == [] and traffic.offered == 2
 
 
 def test_closed_loop_refuses_to_free_a_slot_twice():
     traffic = closed_loop()
     traffic.due(0)
-    traffic.finished(0, 5)
+    traffic.finished(Ended(0, 5))
     for request_id in (0, 99):
         with pytest.raises(KeyError):
-            traffic.finished(request_id, 6)
+            traffic.finished(Ended(request_id, 6))
 
 
 def test_closed_loop_with_a_fake_server():
@@ -183,7 +183,7 @@ def test_closed_loop_with_a_fake_server():
         clock = min(running.values())
         for request_id in [r for r, end in running.items() if end == clock]:
             del running[request_id]
-            traffic.finished(request_id, clock)
+            traffic.finished(Ended(request_id, clock))
     assert (traffic.offered, most, clock) == (30, 3, SECOND)
     assert traffic.fitted == 10
 

@@ -139,7 +139,7 @@ def run_prefix(
         source = SyntheticRequests(
             workload, token_stream(built), max_model_len=built.engine.max_model_len
         )
-        traffic = OpenLoop(
+        traffic = OpenLoop.at_rate(
             source, arrival_process("poisson"), rate_per_s=rate_per_s, duration_s=duration_s
         )
         taken = _Taking()

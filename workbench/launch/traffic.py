@@ -69,7 +69,7 @@ def build_traffic(spec: RunSpec, built: BuiltEngine, rate: float | None) -> Traf
         return ClosedLoop(source, concurrency=traffic.concurrency, duration_s=traffic.duration)
     assert rate is not None
     options = {} if traffic.burstiness is None else {"burstiness": traffic.burstiness}
-    loop = OpenLoop(
+    loop = OpenLoop.at_rate(
         source,
         arrival_process(traffic.arrival, **options),
         rate_per_s=rate,

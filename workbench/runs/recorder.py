@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engines.base import RequestRecord, StepResult
+from engines.base import NO_STEP, RequestRecord, StepResult
 from workbench.errors import RunError
 from workbench.runs.folder import RunFolder
 from workbench.runs.schema import ARRIVALS, DEVICES, EMISSIONS, EVENTS, REQUESTS, STEPS, Table
@@ -37,7 +37,7 @@ EventRow = tuple[int, int, str, int, int, str]
 class _Batch:
     """What came in since the last flush."""
 
-    arrivals: list[tuple[int, int, int, int, int, int, bool]] = field(default_factory=list)
+    arrivals: list[tuple[Any, ...]] = field(default_factory=list)
     records: list[RequestRecord] = field(default_factory=list)
     steps: list[StepResult] = field(default_factory=list)
     events: list[EventRow] = field(default_factory=list)
@@ -92,6 +92,8 @@ class Recorder:
                 request.max_tokens,
                 request.priority,
                 request.fitted,
+                request.session_id,
+                request.turn,
             )
         )
 
@@ -183,7 +185,7 @@ def _columns(batch: _Batch) -> dict[str, dict[str, Any]]:
     rows: tuple[tuple[Table, Sequence[tuple[Any, ...]]], ...] = (
         (ARRIVALS, batch.arrivals),
         (REQUESTS, [_request_row(record) for record in records]),
-        (STEPS, [_step_row(step) for step in steps]),
+        (STEPS, [_step_row(step) for step in steps if step.index != NO_STEP]),
         (EVENTS, events),
     )
     tables = {table.name: _by_column(table, some) for table, some in rows if some}
@@ -192,6 +194,9 @@ def _columns(batch: _Batch) -> dict[str, dict[str, Any]]:
             "request_id": np.concatenate([step.emitted_ids for step in steps]),
             "tokens": np.concatenate([step.emitted_tokens for step in steps]).astype(np.int32),
         }
+        own_stamps = [step.emitted_ns for step in steps if step.emitted_ns is not None]
+        if own_stamps:
+            tables[EMISSIONS.name]["time_ns"] = np.concatenate(own_stamps)
     if batch.devices is not None and len(batch.devices["time_ns"]):
         tables[DEVICES.name] = dict(batch.devices)
     return tables

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from engines.base import Engine, RequestRecord, StepResult
 from engines.scheduling.sequence import Status
-from workloads.request import Request
+from workloads.request import Ended, Request
 from workloads.traffic import Traffic
 
 _IDLE_SLICE_NS = 20_000_000
@@ -108,7 +108,7 @@ def drive(
                 rejected = engine.submit(request)
                 if rejected is not None:
                     record.ended(rejected)
-                    traffic.finished(request.request_id, rejected.finished_ns)
+                    traffic.finished(Ended(request.request_id, rejected.finished_ns, False))
             if stop.wanted and not interrupted:
                 interrupted = stop.reason
                 traffic.stop()
@@ -122,11 +122,11 @@ def drive(
             if stop.at_once or (deadline is not None and now >= deadline):
                 break
             if engine.has_work:
-                result = engine.step()
+                result = engine.step(traffic.next_due_ns())
                 if result is not None:
                     record.step(result)
                     for ended in result.records:
-                        traffic.finished(ended.request_id, ended.finished_ns)
+                        traffic.finished(_ended(ended))
             elif draining:
                 break
             else:
@@ -140,6 +140,11 @@ def drive(
     unfinished = _end_all(engine, record, Status.UNFINISHED, why)
     last = traffic.last_scheduled_ns
     return LoopEnd(ended_ns, -1 if last is None else last, traffic.offered, unfinished, interrupted)
+
+
+def _ended(record: RequestRecord) -> Ended:
+    ok = record.status == Status.OK
+    return Ended(record.request_id, record.finished_ns, ok, record.output_token_ids)
 
 
 def _wait(due_ns: int | None, clock: Callable[[], int], sleep: Callable[[float], None]) -> None:

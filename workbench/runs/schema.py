@@ -53,6 +53,8 @@ ARRIVALS = Table(
         Column("max_tokens", "int64", "output length asked for, tokens"),
         Column("priority", "int64", "lower is sooner"),
         Column("fitted", "bool", "shortened to fit the model's context"),
+        Column("session_id", "int64", "the conversation it belongs to", nullable=True),
+        Column("turn", "int64", "its place in the conversation, from 0", nullable=True),
     ),
     saved=False,
 )
@@ -82,6 +84,8 @@ REQUESTS = Table(
         Column("ttft_recompute_ns", "int64", "the part of recompute_ns before the first token, ns"),
         Column("priority", "int64", "lower is sooner"),
         Column("fitted", "bool", "shortened to fit the model's context"),
+        Column("session_id", "int64", "the conversation it belongs to", nullable=True),
+        Column("turn", "int64", "its place in the conversation, from 0", nullable=True),
     ),
 )
 
@@ -107,7 +111,7 @@ STEPS = Table(
 EMISSIONS = Table(
     "emissions",
     (
-        Column("step", "int64", "index of the step"),
+        Column("step", "int64", "index of the step; null of a remote server", nullable=True),
         Column("time_ns", "int64", "tokens on the host, ns"),
         Column("request_id", "int64", "who got them"),
         Column("tokens", "int64", "how many"),

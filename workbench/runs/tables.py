@@ -140,8 +140,19 @@ def _frame(table: Table, columns: dict[str, Any]) -> pl.DataFrame:
 
 
 def _emissions(part: SegmentTables) -> pl.DataFrame:
-    """Who got tokens in which step: the segment holds the ids and each step's count."""
-    steps, emissions = part["steps"], part["emissions"]
+    """Who got tokens when: the segment holds the ids and each step's count, or the stamps."""
+    emissions = part["emissions"]
+    if "time_ns" in emissions:
+        return pl.DataFrame(
+            {
+                "step": [None] * len(emissions["time_ns"]),
+                "time_ns": emissions["time_ns"],
+                "request_id": emissions["request_id"],
+                "tokens": emissions["tokens"].astype(np.int64),
+            },
+            schema=polars_schema(EMISSIONS),
+        )
+    steps = part["steps"]
     counts = steps["emitting"]
     return pl.DataFrame(
         {
