@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -241,6 +242,10 @@ class Engine(ABC):
         `until_ns` is when the next request is due. An engine that computes pays no heed to it;
         one that waits for others (a remote server) comes back by then.
         """
+
+    def rest(self, seconds: float) -> None:
+        """Lets time pass while it has nothing to do."""
+        time.sleep(seconds)
 
     @abstractmethod
     def request_ids(self) -> list[int]:

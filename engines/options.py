@@ -9,6 +9,9 @@ from engines.errors import EngineConfigError
 ENGINES = ("monolithic",)
 """The arrangements that `--engine` takes; `engines.registry` builds them."""
 
+REMOTE = "remote"
+"""What a server that is driven over HTTP is called among the engines."""
+
 DEVICES = ("auto", "cpu", "cuda")
 DTYPES = ("auto", "float32", "bfloat16")
 ATTENTION = ("reference",)

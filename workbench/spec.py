@@ -7,158 +7,28 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from engines.options import ATTENTION, DEVICES, DTYPES, ENGINES, EngineOptions
-from engines.scheduling.config import BATCHING, POLICIES
+from engines.options import EngineOptions
+from engines.remote.options import RemoteOptions
 from workbench.errors import SpecError, did_you_mean
-from workbench.units import seconds, size_bytes
-from workloads.arrivals import ARRIVAL_PROCESSES
-from workloads.catalogue import workloads
-from workloads.names import unknown_name
-
-DEFAULT_WARMUP_SHARE = 0.1
-DEFAULT_WARMUP_MOST_S = 10.0
-SLO_METRICS = ("ttft", "tpot", "itl", "e2e")
-
-
-def _seconds(value: Any) -> Any:
-    return seconds(value) if isinstance(value, str) else value
-
-
-def _milliseconds(value: Any) -> Any:
-    return seconds(value, default_unit="ms") * 1e3 if isinstance(value, str) else value
+from workbench.sections import (
+    SLO_METRICS,
+    EngineSpec,
+    ModelSpec,
+    RecordSpec,
+    SamplingSpec,
+    Section,
+    SloSpec,
+    TargetSpec,
+    TraceSpec,
+    TrafficSpec,
+)
+from workbench.units import parse_window, seconds
+from workloads.traces.options import TraceOptions
 
 
-def _bytes(value: Any) -> Any:
-    return size_bytes(value) if isinstance(value, str) else value
-
-
-def _one_of(kind: str, known: tuple[str, ...]) -> BeforeValidator:
-    def check(value: Any) -> Any:
-        if value not in known:
-            raise ValueError(str(unknown_name(kind, str(value), known)))
-        return value
-
-    return BeforeValidator(check)
-
-
-Seconds = Annotated[float, BeforeValidator(_seconds), Field(allow_inf_nan=False)]
-Milliseconds = Annotated[float, BeforeValidator(_milliseconds), Field(gt=0, allow_inf_nan=False)]
-Bytes = Annotated[int, BeforeValidator(_bytes), Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=False)
-
-
-class EngineSpec(_Section):
-    """The engine and its switches; None is chosen for the device and the model."""
-
-    name: Annotated[str, _one_of("engine", ENGINES)] = "monolithic"
-    attention: Annotated[str, _one_of("attention", ATTENTION)] = "reference"
-    block_size: Count = 16
-    num_blocks: Annotated[int, Field(ge=2)] | None = None
-    kv_memory: Bytes | None = None
-    max_num_seqs: Count | None = None
-    max_num_batched_tokens: Count | None = None
-    max_model_len: Annotated[int, Field(ge=2)] | None = None
-    chunked_prefill: bool = True
-    prefix_caching: bool = True
-    policy: Annotated[str, _one_of("policy", POLICIES)] = "fcfs"
-    batching: Annotated[str, _one_of("batching", BATCHING)] = "continuous"
-
-
-class ModelSpec(_Section):
-    """The model and where it runs."""
-
-    name: Annotated[str, Field(min_length=1)] = "smollm2-135m-instruct"
-    device: Annotated[str, _one_of("device", DEVICES)] = "auto"
-    dtype: Annotated[str, _one_of("dtype", DTYPES)] = "auto"
-    threads: Count | None = None
-    weights_seed: int = 0
-
-
-class TrafficSpec(_Section):
-    """What is asked, and when.
-
-    `rate` "auto" offers `share` of the measured capacity. With `concurrency` the loop is closed
-    and rate, share and arrival have no say. `warmup` is the first part of `duration`.
-    """
-
-    workload: Annotated[str, _one_of("workload", tuple(w.name for w in workloads()))] = "chat"
-    arrival: Annotated[str, _one_of("arrival process", tuple(ARRIVAL_PROCESSES))] = "poisson"
-    burstiness: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    rate: Literal["auto"] | Annotated[float, Field(gt=0, allow_inf_nan=False)] = "auto"
-    share: Annotated[float, Field(gt=0, le=10)] = 0.7
-    concurrency: Count | None = None
-    duration: Annotated[Seconds, Field(gt=0, le=30 * 86_400)] = 120.0
-    warmup: Annotated[Seconds, Field(ge=0)] | None = None
-    drain: Annotated[Seconds, Field(ge=0)] = 120.0
-    calibration: Annotated[Seconds, Field(gt=0, le=600)] = 4.0
-    shared_prefix_tokens: Annotated[int, Field(ge=0)] = 0
-
-    @property
-    def warmup_s(self) -> float:
-        """Seconds of warm-up: as asked, or a tenth of the duration, at most 10 s."""
-        if self.warmup is not None:
-            return self.warmup
-        return min(DEFAULT_WARMUP_SHARE * self.duration, DEFAULT_WARMUP_MOST_S)
-
-    @model_validator(mode="after")
-    def _consistent(self) -> TrafficSpec:
-        if self.warmup_s >= self.duration:
-            raise ValueError(
-                f"warmup {self.warmup_s:g} s leaves nothing of duration {self.duration:g} s "
-                "to measure"
-            )
-        if self.burstiness is not None and self.arrival != "gamma":
-            raise ValueError(f"burstiness belongs to arrival gamma, not to {self.arrival}")
-        if self.concurrency is not None and self.rate != "auto":
-            raise ValueError("give either a rate (open loop) or a concurrency (closed loop)")
-        return self
-
-
-class SamplingSpec(_Section):
-    """How output tokens are drawn; temperature 0 is greedy."""
-
-    temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    top_k: Annotated[int, Field(ge=0)] = 0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    ignore_eos: bool = True
-
-
-class SloSpec(_Section):
-    """Limits in milliseconds that a request must keep to be good, and the share that must."""
-
-    ttft: Milliseconds | None = None
-    tpot: Milliseconds | None = None
-    itl: Milliseconds | None = None
-    e2e: Milliseconds | None = None
-    require_attainment: Annotated[float, Field(ge=0, le=1)] | None = None
-
-    @property
-    def limits(self) -> dict[str, float]:
-        """The limits that are set, in ms."""
-        values = {name: getattr(self, name) for name in SLO_METRICS}
-        return {name: value for name, value in values.items() if value is not None}
-
-    @model_validator(mode="after")
-    def _consistent(self) -> SloSpec:
-        if self.require_attainment is not None and not self.limits:
-            raise ValueError("require_attainment needs a limit, such as --slo ttft=500ms")
-        return self
-
-
-class RecordSpec(_Section):
-    """How the run is recorded. `fsync`: "segments" survives a power cut, "end" a crash."""
-
-    flush: Annotated[Seconds, Field(ge=0.05, le=60)] = 0.25
-    fsync: Literal["segments", "end", "never"] = "end"
-
-
-class RunSpec(_Section):
+class RunSpec(Section):
     """Everything that determines a run."""
 
     name: Annotated[str, Field(max_length=80, pattern=r"^[\w .:+-]*$")] = ""
@@ -166,10 +36,70 @@ class RunSpec(_Section):
     profile: Literal["none", "minimal"] = "minimal"
     engine: EngineSpec = Field(default_factory=EngineSpec)
     model: ModelSpec = Field(default_factory=ModelSpec)
+    target: TargetSpec = Field(default_factory=TargetSpec)
     traffic: TrafficSpec = Field(default_factory=TrafficSpec)
+    trace: TraceSpec = Field(default_factory=TraceSpec)
     sampling: SamplingSpec = Field(default_factory=SamplingSpec)
     slo: SloSpec = Field(default_factory=SloSpec)
     record: RecordSpec = Field(default_factory=RecordSpec)
+
+    @property
+    def what(self) -> str:
+        """What is sent, in a word: the workload's name, or the trace file's."""
+        return Path(self.trace.file).stem[:40] if self.trace.file else self.traffic.workload
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RunSpec:
+        if self.target.url:
+            if self.traffic.rate == "auto" and not (
+                self.traffic.concurrency or self.traffic.rate_file or self.trace.file
+            ):
+                raise ValueError(
+                    "a remote server's capacity isn't measured: give a rate (or a concurrency), "
+                    "or let `workbench sweep` find one"
+                )
+        elif self.target.processes > 1:
+            raise ValueError("target.processes: only load on a remote server takes several")
+        return self
+
+    def remote_options(self, keep_answers: bool = False) -> RemoteOptions:
+        """The engine floor's own form of the target section, for traffic that goes on from
+        answers or doesn't."""
+        t = self.target
+        return RemoteOptions(
+            url=t.url,
+            api=t.api,
+            model=t.model,
+            tokenizer=t.tokenizer,
+            connect_s=t.connect_timeout,
+            first_byte_s=t.first_byte_timeout or t.timeout,
+            stall_s=t.stall_timeout or t.timeout,
+            total_s=t.timeout,
+            retries=t.retries,
+            http2=t.http2,
+            http_client=t.http_client,
+            trust_env=t.trust_env,
+            api_key_env=t.api_key_env,
+            prompt_form=t.prompt_form,
+            ignore_eos=self.sampling.ignore_eos,
+            max_connections=t.max_connections,
+            scrape_s=t.scrape,
+            extra_body=t.extra_body,
+            keep_answers=keep_answers,
+        )
+
+    def trace_options(self) -> TraceOptions:
+        """The workload floor's own form of the trace section."""
+        t = self.trace
+        return TraceOptions(
+            skip_bad=t.skip_bad,
+            window_s=None if t.window is None else parse_window(t.window),
+            limit=t.limit,
+            jitter_s=t.jitter,
+            speed=t.speed,
+            scale_lengths=t.scale_lengths,
+            max_context=t.max_context,
+        )
 
     def engine_options(self) -> EngineOptions:
         """The engine floor's own form of the engine and model sections."""
@@ -209,8 +139,20 @@ class RunSpec(_Section):
         for key, table in tables.items():
             if table:
                 lines.append(f"\n[{key}]")
-                lines += [f"{name} = {json.dumps(value)}" for name, value in table.items()]
+                lines += [f"{name} = {_toml(value)}" for name, value in table.items()]
         return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    """JSON is TOML but for its objects, and for null, which TOML has not."""
+    if isinstance(value, dict):
+        inside = ", ".join(
+            f"{json.dumps(key)} = {_toml(each)}" for key, each in value.items() if each is not None
+        )
+        return f"{{{inside}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(_toml(each) for each in value)}]"
+    return json.dumps(value)
 
 
 def parse_spec(data: dict[str, Any], where: str) -> RunSpec:

@@ -44,6 +44,34 @@ def size_bytes(text: str | float) -> int:
     return int(number * factor)
 
 
+def ratio(text: str | float) -> float:
+    """ "0.25" or "1/4" as a number.
+
+    Raises:
+        SpecError: neither a number nor a fraction of two.
+    """
+    above, slash, below = str(text).partition("/")
+    try:
+        return float(above) / (float(below) if slash else 1.0)
+    except (ValueError, ZeroDivisionError):
+        raise SpecError(f"{text!r} is not a number or a fraction, such as 0.25 or 1/4") from None
+
+
+def parse_window(text: str) -> tuple[float, float]:
+    """ "10m..20m", "90..2h" or "..20m" (from 0) as seconds (from, to).
+
+    Raises:
+        SpecError: not two durations with .. between them, the second after the first.
+    """
+    start, dots, end = text.partition("..")
+    if not dots or not end.strip():
+        raise SpecError(f"{text!r} is not a window: give its begin and end, such as 10m..20m")
+    window_s = (seconds(start) if start.strip() else 0.0, seconds(end))
+    if not 0 <= window_s[0] < window_s[1]:
+        raise SpecError(f"{text!r} is not a window: it must begin, from 0 on, before it ends")
+    return window_s
+
+
 def _split(text: str | float) -> tuple[float, str]:
     if isinstance(text, (int, float)):
         if not math.isfinite(text):

@@ -29,6 +29,14 @@ class Purpose(IntEnum):
     TEXT_OFFSET = 3
     SAMPLING_SEED = 4
     THINK_TIME = 5
+    SESSION_TURNS = 6
+    SYSTEM_PROMPT = 7
+    DOCUMENT = 8
+    SHARED_LENGTH = 9
+    TURN_GAP = 10
+    TOOL_TURN = 11
+    DIALOGUE_ORDER = 12
+    PATIENCE = 20
 
 
 def checked_seed(seed: int) -> int:

@@ -204,13 +204,14 @@ class ClosedLoop(_HandOut):
     """A fixed number of users, each sending the next request when the last has ended: `Traffic`.
 
     `concurrency` requests are scheduled at 0. When one ends, its slot's next request is scheduled
-    at that very moment, or after the user's `think` time, unless that is at or after `duration_s`.
+    at that very moment, or after the user's `think` time, unless that is at or after `duration_s`
+    or `most` requests were handed out.
 
     Raises `WorkloadError` for a concurrency under 1 and for a duration that is not finite and
     positive.
     """
 
-    __slots__ = ("_end_ns", "_pending_ns", "_running", "_stopped", "_think")
+    __slots__ = ("_end_ns", "_left", "_pending_ns", "_running", "_stopped", "_think")
 
     def __init__(
         self,
@@ -219,13 +220,16 @@ class ClosedLoop(_HandOut):
         concurrency: int,
         duration_s: float,
         think: ThinkTime | None = None,
+        most: int | None = None,
         shard: Shard = WHOLE,
     ) -> None:
         super().__init__(source, shard)
         if concurrency < 1:
             raise WorkloadError(f"concurrency is {concurrency}: give a whole number from 1 up")
         self._end_ns = duration_ns(duration_s)
-        self._pending_ns = [0] * shard.share_of(concurrency)
+        slots = shard.share_of(concurrency)
+        self._left = None if most is None else shard.share_of(most)
+        self._pending_ns = [0] * (slots if self._left is None else min(slots, self._left))
         self._think = think
         self._running: set[int] = set()
         self._stopped = False
@@ -237,6 +241,8 @@ class ClosedLoop(_HandOut):
             request = self._hand_out(heappop(self._pending_ns))
             self._running.add(request.request_id)
             requests.append(request)
+            if self._left is not None:
+                self._left -= 1
         return requests
 
     def next_due_ns(self) -> int | None:
@@ -252,7 +258,8 @@ class ClosedLoop(_HandOut):
         self._running.remove(ended.request_id)
         think_ns = self._think.after_ns(ended.request_id) if self._think is not None else 0
         due_ns = ended.time_ns + think_ns
-        if not self._stopped and due_ns < self._end_ns:
+        wanted = self._left is None or len(self._pending_ns) < self._left
+        if wanted and not self._stopped and due_ns < self._end_ns:
             heappush(self._pending_ns, due_ns)
 
     def stop(self) -> None:
@@ -263,4 +270,5 @@ class ClosedLoop(_HandOut):
     @property
     def exhausted(self) -> bool:
         """See `Traffic`; false while an answer is out that may still free a slot in time."""
-        return not self._pending_ns and (self._stopped or not self._running)
+        ended = self._stopped or self._left == 0 or not self._running
+        return not self._pending_ns and ended

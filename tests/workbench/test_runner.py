@@ -12,6 +12,7 @@ from engines.scheduling.config import SchedulerConfig
 from engines.scheduling.scheduler import Scheduler
 from profiles.ranges import Ranges
 from workbench.runs.runner import NoRecord, StopRequest, drive
+from workloads.patience import Patience
 from workloads.request import Request
 
 MS = 1_000_000
@@ -97,7 +98,9 @@ class Notes(NoRecord):
         self.events.append((time_ns, kind, detail))
 
 
-def run(traffic, step_ns=10 * MS, drain_ns=10**12, stop=None, fails_at=None, on_step=None):
+def run(
+    traffic, step_ns=10 * MS, drain_ns=10**12, stop=None, fails_at=None, on_step=None, patience=None
+):
     clock, notes, phases = Clock(), Notes(), []
     scheduler = Scheduler(
         SchedulerConfig(max_num_seqs=4, max_num_batched_tokens=16, max_model_len=64),
@@ -110,7 +113,7 @@ def run(traffic, step_ns=10 * MS, drain_ns=10**12, stop=None, fails_at=None, on_
     try:
         end = drive(
             engine, traffic, notes, clock, stop or StopRequest(), drain_ns, 50 * MS,
-            phases.append, clock.sleep,
+            phases.append, clock.sleep, patience,
         )  # fmt: skip
     except RuntimeError as raised:
         error = raised
@@ -217,3 +220,19 @@ def test_the_first_reason_to_stop_is_kept(reasons):
     for reason in reasons:
         stop.ask(reason, at_once=False)
     assert stop.reason == "SIGINT" and stop.at_once == (len(reasons) > 1)
+
+
+def test_who_has_no_patience_leaves_and_frees_the_engine():
+    traffic = Arrivals([0, 200 * MS], max_tokens=20)
+    _, notes, _, _ = run(traffic, patience=Patience(1.0, 0.055))
+    assert [r.status for r in notes.records] == ["cancelled", "cancelled"]
+    assert {r.reason for r in notes.records} == {"its user left after 0.055 s"}
+    for record in notes.records:
+        assert 55 * MS <= record.finished_ns - record.scheduled_ns < 70 * MS
+        assert 0 < record.output_tokens < 20
+    assert traffic.ended == [0, 1]
+
+
+def test_who_has_the_answer_in_time_stays():
+    _, notes, _, _ = run(Arrivals([0]), patience=Patience(1.0, 0.5))
+    assert [r.status for r in notes.records] == ["ok"]

@@ -9,7 +9,7 @@ def test_the_default_spec_is_the_main_job():
     spec = RunSpec()
     assert spec.traffic.workload == "chat"
     assert spec.traffic.rate == "auto"
-    assert spec.traffic.duration == 120
+    assert spec.traffic.duration_s == 120
     assert spec.traffic.warmup_s == 10
     assert spec.model.name == "smollm2-135m-instruct"
 

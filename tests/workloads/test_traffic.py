@@ -9,7 +9,8 @@ from workloads.errors import WorkloadError
 from workloads.request import Ended, Request
 from workloads.synthetic import SyntheticRequests
 from workloads.text import TokenStream
-from workloads.traffic import ClosedLoop, OpenLoop
+from workloads.thinking import ThinkTime
+from workloads.traffic import ClosedLoop, OpenLoop, Shard
 
 SECOND = 1_000_000_000
 
@@ -198,3 +199,51 @@ def test_impossible_concurrency_is_refused(concurrency):
 def test_impossible_closed_durations_are_refused(duration):
     with pytest.raises(WorkloadError, match="duration"):
         closed_loop(duration=duration)
+
+
+def test_think_time_passes_before_the_next_request():
+    traffic = ClosedLoop(
+        CountingSource(), concurrency=1, duration_s=1.0, think=ThinkTime(0.3, "constant")
+    )
+    assert ids(traffic.due(0)) == [0]
+    traffic.finished(Ended(0, 100_000_000))
+    assert traffic.next_due_ns() == 400_000_000
+    traffic.due(400_000_000)
+    traffic.finished(Ended(1, 700_000_001))
+    assert traffic.exhausted, "its thought would end after the run"
+
+
+def test_a_closed_loop_ends_with_what_there_is_to_send():
+    traffic = ClosedLoop(CountingSource(), concurrency=2, duration_s=1.0, most=3)
+    assert ids(traffic.due(0)) == [0, 1]
+    traffic.finished(Ended(0, 10))
+    assert ids(traffic.due(10)) == [2] and traffic.exhausted
+    traffic.finished(Ended(1, 20))
+    traffic.finished(Ended(2, 30))
+    assert traffic.due(40) == [] and traffic.offered == 3
+    few = ClosedLoop(CountingSource(), concurrency=8, duration_s=1.0, most=3)
+    assert ids(few.due(0)) == [0, 1, 2] and few.exhausted
+
+
+def test_shards_deal_an_open_loop_out_without_changing_it():
+    whole = open_loop(50.0, 2.0, Poisson(), seed=3).due(2 * SECOND)
+    parts = [
+        OpenLoop.at_rate(
+            CountingSource(), Poisson(), rate_per_s=50.0, duration_s=2.0, seed=3, shard=Shard(k, 3)
+        ).due(2 * SECOND)
+        for k in range(3)
+    ]
+    dealt = sorted((r.request_id, r.scheduled_ns) for part in parts for r in part)
+    assert dealt == [(r.request_id, r.scheduled_ns) for r in whole]
+    assert all(r.request_id % 3 == k for k, part in enumerate(parts) for r in part)
+
+
+def test_shards_share_the_slots_of_a_closed_loop():
+    parts = [
+        ClosedLoop(CountingSource(), concurrency=5, duration_s=1.0, shard=Shard(k, 3))
+        for k in range(3)
+    ]
+    first = [ids(part.due(0)) for part in parts]
+    assert first == [[0, 3], [1, 4], [2]]
+    parts[2].finished(Ended(2, 5))
+    assert ids(parts[2].due(5)) == [5]

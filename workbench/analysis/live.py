@@ -42,7 +42,7 @@ class LiveSnapshot:
         tpot_p50_ms, tpot_p99_ms, tpot_n: of the requests that ended.
         itl_p50_ms, itl_p99_ms, itl_n: gaps of the last 10 s.
         kv_usage_percent: blocks held by live requests ÷ all blocks after the last step;
-            cached_blocks apart.
+            cached_blocks apart. A remote server's own word, where it tells.
         steps: steps so far; step_kinds: those of the last 5 s by kind.
         devices: the last sample of each device that has one, by column, NaN left out.
     """
@@ -107,6 +107,7 @@ class LiveState:
         self._preemptions = 0
         self._output_total = 0
         self._devices: dict[str, dict[str, float]] = {}
+        self._server_kv_usage: float | None = None
 
     def feed(self, segment: Segment) -> None:
         """Takes in one segment; segments come in the order in which they were written.
@@ -124,6 +125,7 @@ class LiveState:
         kinds = segment.get("events", {}).get("kind", ())
         self._preemptions += sum(kind == "preempt" for kind in kinds)
         self._feed_devices(segment.get("devices", {}))
+        self._feed_server(segment.get("server", {}))
         for recent in (
             self._arrivals,
             self._output_tokens,
@@ -142,6 +144,8 @@ class LiveState:
         in_flight = self._offered - self._ended.total()
         live = self._last_step.get("live_blocks")
         usage = 100 * live / self.usable_blocks if live is not None and self.usable_blocks else None
+        if usage is None and self._server_kv_usage is not None:
+            usage = 100 * self._server_kv_usage
         return LiveSnapshot(
             now_ns=now_ns,
             as_of_ns=as_of_ns,
@@ -274,6 +278,18 @@ class LiveState:
                 if column not in ("device", "time_ns", "period_ns")
             }
             self._devices[name] = {key: value for key, value in values.items() if value == value}
+
+    def _feed_server(self, server: Mapping[str, Any]) -> None:
+        """A remote server's own word on what an engine of ours tells with every step."""
+        if not len(server.get("time_ns", ())):
+            return
+        for name in ("running", "waiting"):
+            value = float(server[name][-1])
+            if value == value:
+                self._last_step[name] = int(value)
+        usage = float(server["kv_usage"][-1])
+        if usage == usage:
+            self._server_kv_usage = usage
 
     def _see(self, times_ns: Ints) -> None:
         if times_ns.size:

@@ -10,9 +10,10 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
+from engines.options import REMOTE
 from workbench.analysis.chart import Chart, Line
 from workbench.analysis.lookup import at
-from workbench.analysis.quantities import count, number, quantity
+from workbench.analysis.quantities import MISSING, count, number, quantity
 from workbench.analysis.report_tables import (
     device_facts,
     duration,
@@ -21,6 +22,7 @@ from workbench.analysis.report_tables import (
     has_weak_p99,
     latency_table,
     plain,
+    server_facts,
     throughput_facts,
     weak_footnote,
 )
@@ -57,7 +59,7 @@ class Report:
         parts.append(
             _beside(
                 facts_table("Throughput", throughput_facts(summary)),
-                facts_table("Engine", engine_facts(summary)),
+                _served_by(run, summary),
                 width,
             )
         )
@@ -136,12 +138,31 @@ def _header(run: Mapping[str, Any]) -> RenderableType:
 def _model(run: Mapping[str, Any]) -> str:
     """The model, and the type and device that "auto" came to be."""
     engine, model = at(run, "engine"), at(run, "spec", "model")
+    if at(engine, "name") == REMOTE:
+        return _listed(at(engine, "model"))
     kind = [str(at(engine, key) or at(model, key) or "") for key in ("dtype", "device")]
     return _listed(at(model, "name"), " on ".join(word for word in kind if word))
 
 
+def _served_by(run: Mapping[str, Any], summary: Mapping[str, Any]) -> RenderableType:
+    if at(run, "engine", "name") != REMOTE:
+        return facts_table("Engine", engine_facts(summary))
+    facts = server_facts(summary)
+    reason = at(run, "engine", "metrics")
+    if not facts:
+        facts = [("Metrics", f"not told: {plain(reason)}" if reason else MISSING)]
+    return facts_table("Server", facts)
+
+
 def _engine(run: Mapping[str, Any]) -> str:
     engine = at(run, "engine")
+    if at(engine, "name") == REMOTE:
+        processes = at(run, "spec", "target", "processes") or 1
+        return _listed(
+            f"{at(engine, 'url')} over HTTP",
+            at(engine, "api"),
+            f"from {processes} processes" if processes > 1 else "",
+        )
     limits = [
         f"{key} {count(at(engine, key))}"
         for key in ("max_num_seqs", "max_num_batched_tokens")
@@ -163,9 +184,10 @@ def _traffic(run: Mapping[str, Any]) -> str:
     rate, concurrency = run.get("rate_per_s"), at(traffic, "concurrency")
     seed = at(run, "spec", "seed")
     auto = " (set by calibration)" if run.get("calibration") else ""
+    planned = at(run, "traffic")
     return _listed(
-        at(traffic, "workload") or at(traffic, "trace"),
-        at(traffic, "arrival"),
+        at(planned, "what") or at(traffic, "workload"),
+        at(planned, "arrival") or at(traffic, "arrival"),
         f"{quantity(rate, 'req/s')}{auto}" if isinstance(rate, int | float) else "",
         f"{concurrency} at a time" if concurrency else "",
         f"seed {seed}" if seed is not None else "",

@@ -163,6 +163,44 @@ def engine_facts(summary: Mapping[str, Any]) -> Facts:
     return facts
 
 
+def server_facts(summary: Mapping[str, Any]) -> Facts:
+    """What a remote server told of itself."""
+    server, cache = at(summary, "server"), at(summary, "cache")
+    facts = []
+    if at(cache, "cached_tokens"):
+        hits = percent(at(cache, "prefix_hit_percent"))
+        said = f"{hits} of {count(at(cache, 'prompt_tokens'))} prompt tokens, told per request"
+        facts.append(("Prefix hits", said))
+    if server is None:
+        return facts
+    rows = (
+        ("Running", _mean_and_peak(server, "running", number, "requests")),
+        ("Waiting", _mean_and_peak(server, "waiting", number, "requests")),
+        ("KV usage", _mean_and_peak(server, "kv_usage", percent, "", "_percent")),
+        ("Queue", _mean_of(at(server, "queue_ms"))),
+        ("Its own TTFT", _mean_of(at(server, "ttft_ms"))),
+        ("Prefix cache", _told(percent(at(server, "prefix_hit_percent")), " of tokens hit")),
+        ("Preemptions", _told(count(at(server, "preemptions")), "")),
+        ("Prompt", _told(quantity(at(server, "prompt_tokens_per_s"), "tok/s"), "")),
+        ("Output", _told(quantity(at(server, "output_tokens_per_s"), "tok/s"), "")),
+    )
+    told = [(name, fact) for name, fact in rows if fact]
+    return [*facts, *told, ("Read", f"{count(at(server, 'samples'))} times in the window")]
+
+
+def _mean_and_peak(server: Any, name: str, say: Any, unit: str, end: str = "") -> str:
+    mean, peak = (at(server, f"{name}_{which}{end}") for which in ("mean", "peak"))
+    return "" if mean is None else f"mean {say(mean)}, peak {say(peak)} {unit}".strip()
+
+
+def _mean_of(value: float | None) -> str:
+    return "" if value is None else f"mean {milliseconds(value)}"
+
+
+def _told(said: str, more: str) -> str:
+    return "" if said.startswith(MISSING) else said + more
+
+
 def _kv_fact(kv: Any) -> str:
     pool = count(at(kv, "usable_blocks")) + " blocks"
     if at(kv, "block_size"):

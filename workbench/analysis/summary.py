@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +20,11 @@ from workbench.analysis.metrics import (
 )
 from workbench.analysis.notes import notes_on
 from workbench.analysis.objectives import Objectives, objectives
+from workbench.analysis.server import ServerFigures, server_figures
 from workbench.analysis.statistics import Distribution, distribution
 from workbench.analysis.steps import KvFigures, StepFigures, kv_figures, step_figures
 from workbench.analysis.throughput import Load, Throughput, load, throughput
-from workbench.runs.schema import EMISSIONS, EVENTS, REQUESTS, STEPS, Table
+from workbench.runs.schema import EMISSIONS, EVENTS, REQUESTS, SERVER, STEPS, Table
 from workbench.runs.tables import polars_schema
 
 Tables = Mapping[str, pl.DataFrame | None]
@@ -63,7 +64,8 @@ class RequestCounts:
 
 @dataclass(frozen=True, slots=True)
 class CacheFigures:
-    """The prefix cache and preemptions, over the window's requests that were started.
+    """The prefix cache and preemptions, over the window's requests that were started; of a remote
+    server, which doesn't tell, over those that got a token.
 
     Attributes:
         prefix_hit_percent: prefix hit rate, %: cached prompt tokens ÷ prompt tokens.
@@ -91,6 +93,7 @@ class Summary:
             `output_speed` (tok/s/user) per request; `itl_ms`, `itl_per_token_ms` per gap.
         lengths: `input_tokens`, and `output_tokens` of the requests that ended ok.
         devices: figures by device, as `device_figures` names them.
+        server: what a remote server told of itself.
         notes: what a reader must know, in sentences.
     """
 
@@ -107,6 +110,7 @@ class Summary:
     kv: KvFigures
     steps: StepFigures
     devices: dict[str, dict[str, float]]
+    server: ServerFigures | None
     notes: list[str]
 
     def as_dict(self) -> dict[str, Any]:
@@ -122,6 +126,8 @@ def summarise(
     usable_blocks: int | None = None,
     block_size: int | None = None,
     drain_end_ns: int | None = None,
+    remote: bool = False,
+    notes: Sequence[str] = (),
 ) -> Summary:
     """The figures of a run from its `requests`, `steps`, `emissions`, `events` and `devices`.
 
@@ -131,6 +137,8 @@ def summarise(
         slo: limits in ms for `ttft`, `tpot`, `itl` (a request's longest gap), `e2e`.
         usable_blocks, block_size: of the KV pool, the null block left out.
         drain_end_ns: when the run stopped; when the last request ended, if it is not given.
+        remote: the requests went to a server that tells nothing, or little, of its stages.
+        notes: sentences on the traffic, put after those on the figures.
 
     Raises:
         ValueError: a limit for something that has none.
@@ -145,7 +153,7 @@ def summarise(
         window=window,
         window_s=window.length_s,
         drain_s=_drain_s(requests, window, drain_end_ns),
-        requests=_request_counts(requests, measured),
+        requests=_request_counts(requests, measured, stages_told=not remote),
         latency=_latencies(measured, gaps),
         lengths={
             "input_tokens": distribution(measured["prompt_tokens"]),
@@ -156,13 +164,14 @@ def summarise(
         throughput=done,
         objectives=objectives(measured, gaps, slo or {}, window),
         load=load(requests, measured, window),
-        cache=_cache_figures(measured, events, window),
+        cache=_cache_figures(measured, events, window, remote),
         kv=kv_figures(steps, window, usable_blocks, block_size),
         steps=step_figures(steps, window),
         devices=device_figures(tables.get("devices"), window, done.output_tokens),
+        server=server_figures(tables.get(SERVER.name), window),
         notes=[],
     )
-    return dataclasses.replace(summary, notes=notes_on(summary.as_dict()))
+    return dataclasses.replace(summary, notes=[*notes_on(summary.as_dict()), *notes])
 
 
 def _table(tables: Tables, table: Table) -> pl.DataFrame:
@@ -191,7 +200,9 @@ def _latencies(measured: pl.DataFrame, gaps: pl.DataFrame) -> dict[str, Distribu
     return latency
 
 
-def _request_counts(requests: pl.DataFrame, measured: pl.DataFrame) -> RequestCounts:
+def _request_counts(
+    requests: pl.DataFrame, measured: pl.DataFrame, stages_told: bool
+) -> RequestCounts:
     by_status = dict.fromkeys(("ok", "failed", "cancelled", "rejected", "unfinished"), 0)
     by_status.update(dict(measured.group_by("status").len().rows()))
     return RequestCounts(
@@ -200,12 +211,15 @@ def _request_counts(requests: pl.DataFrame, measured: pl.DataFrame) -> RequestCo
         by_status=by_status,
         reasons=_top(measured.filter(pl.col("status") != "ok"), "status", "reason"),
         fitted=int(measured["fitted"].sum()),
-        stage_sum_errors=stage_sum_errors(requests),
+        stage_sum_errors=stage_sum_errors(requests, stages_told),
     )
 
 
-def _cache_figures(measured: pl.DataFrame, events: pl.DataFrame, window: Window) -> CacheFigures:
-    started = measured.filter(pl.col("started_ns").is_not_null())
+def _cache_figures(
+    measured: pl.DataFrame, events: pl.DataFrame, window: Window, remote: bool
+) -> CacheFigures:
+    reached = "first_token_ns" if remote else "started_ns"
+    started = measured.filter(pl.col(reached).is_not_null())
     names = ("prompt_tokens", "cached_tokens", "preemptions", "recomputed_tokens")
     prompt, cached, preemptions, recomputed = (int(started[name].sum()) for name in names)
     preempted = events.filter(window.holds("time_ns") & (pl.col("kind") == "preempt"))

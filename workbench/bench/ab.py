@@ -17,7 +17,7 @@ from engines.options import EngineOptions
 from engines.registry import BuiltEngine, build
 from profiles.ranges import Ranges
 from profiles.telemetry import open_telemetry
-from workbench.launch.traffic import token_stream
+from workbench.launch.target import token_stream
 from workbench.runs.clock import RunClock
 from workbench.runs.folder import RunFolder
 from workbench.runs.recorder import Recorder
@@ -41,7 +41,7 @@ def run_recorder(options: EngineOptions, seconds: float, repeats: int) -> dict[s
     clock = RunClock()
     built = build(options, clock, Ranges())
     workload = Workload("bench", "fixed lengths", "none", Fixed(64), Fixed(_OUTPUT_TOKENS))
-    stream = token_stream(built)
+    stream = token_stream(built.encode, built.config.vocab_size)
     rates: dict[str, list[float]] = {"off": [], "recorder": [], "recorder+telemetry": []}
     shares: list[dict[str, float]] = []
     for repeat in range(repeats + 1):
@@ -136,9 +136,8 @@ def run_prefix(
     for caching in (False, True):
         clock = RunClock()
         built = build(options(caching), clock, Ranges())
-        source = SyntheticRequests(
-            workload, token_stream(built), max_model_len=built.engine.max_model_len
-        )
+        stream = token_stream(built.encode, built.config.vocab_size)
+        source = SyntheticRequests(workload, stream, max_model_len=built.engine.max_model_len)
         traffic = OpenLoop.at_rate(
             source, arrival_process("poisson"), rate_per_s=rate_per_s, duration_s=duration_s
         )

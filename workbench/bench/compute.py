@@ -12,7 +12,7 @@ from engines.options import EngineOptions
 from engines.registry import build
 from profiles.ranges import Ranges
 from workbench.errors import WorkbenchError
-from workbench.launch.traffic import token_stream
+from workbench.launch.target import token_stream
 from workloads.request import Request
 from workloads.text import TokenStream
 
@@ -25,7 +25,7 @@ def run_compute(
     Prompts are distinct pieces of real text, all prefilled before the first decode is timed.
     """
     built = build(options, time.monotonic_ns, Ranges())
-    stream = token_stream(built)
+    stream = token_stream(built.encode, built.config.vocab_size)
     rows: list[dict[str, Any]] = []
     request_id = 0
     for batch in [max(batches), *batches]:  # the first warms up

@@ -30,6 +30,14 @@ def _traffic(name: str, key: str, kind: str, metavar: str, text: str) -> Flag:
     return Flag(name, ("traffic", key), kind, metavar, text)
 
 
+def _trace(name: str, kind: str, metavar: str, text: str) -> Flag:
+    return Flag(name, ("trace", name.removeprefix("--").replace("-", "_")), kind, metavar, text)
+
+
+def _target(name: str, key: str, kind: str, metavar: str, text: str) -> Flag:
+    return Flag(name, ("target", key), kind, metavar, text)
+
+
 def _engine(name: str, kind: str, metavar: str, text: str) -> Flag:
     return Flag(name, ("engine", name.removeprefix("--").replace("-", "_")), kind, metavar, text)
 
@@ -43,19 +51,63 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
                  "share of it (default auto)"),
         _traffic("--share", "share", "number", "X", "the share that --rate auto offers (0.7)"),
         _traffic("--arrival", "arrival", "text", "NAME",
-                 "poisson (default), constant or gamma"),
+                 "poisson (default of most workloads), constant, gamma or weibull"),
         _traffic("--burstiness", "burstiness", "number", "K",
                  "shape of gamma arrivals, CV = 1/√K: under 1 is burstier than poisson"),
+        _traffic("--shape", "shape", "number", "K",
+                 "shape of weibull arrivals: under 1 is burstier than poisson"),
+        _traffic("--modulation", "modulation", "text", "NAME:K=V,…",
+                 "how the rate changes over time: square, sine, diurnal, ramp or steps, such as "
+                 "square:period=30s,high=3,duty=0.2 or ramp:from=0.2,to=2"),
+        _traffic("--rate-file", "rate_file", "text", "FILE",
+                 "requests per second over time, lines of `seconds,rate`"),
         _traffic("--concurrency", "concurrency", "whole", "N",
-                 "closed loop: N requests at a time instead of a rate"),
+                 "closed loop: N requests (or conversations) at a time instead of a rate"),
+        _traffic("--think", "think", "text", "S",
+                 "closed loop: mean time between an answer and the next request (default 0)"),
+        _traffic("--think-kind", "think_kind", "text", "KIND",
+                 "exponential (default) or constant"),
         _traffic("--duration", "duration", "text", "S",
-                 "length of the traffic, such as 120, 120s or 2m (default 120)"),
+                 "length of the traffic, such as 120, 120s or 2m (default 120, or the whole "
+                 "trace)"),
         _traffic("--warmup", "warmup", "text", "S",
                  "first part of it, not measured (default a tenth, at most 10 s)"),
         _traffic("--drain", "drain", "text", "S",
                  "how long requests may take to end after the last arrival (default 120)"),
         _traffic("--shared-prefix", "shared_prefix_tokens", "whole", "TOKENS",
                  "every prompt begins with the same TOKENS tokens (default 0)"),
+        _traffic("--cancel-share", "cancel_share", "number", "X",
+                 "share of the requests whose user leaves early (default 0)"),
+        _traffic("--cancel-after", "cancel_after", "text", "S",
+                 "when they leave, after they were due (default 5)"),
+    ),
+    "trace": (
+        Flag("--trace", ("trace", "file"), "text", "FILE",
+             "replay a trace, or send a set of texts; see `workbench trace info FILE`"),
+        _trace("--speed", "number", "X", "the trace's time passes X times as fast (default 1)"),
+        _trace("--window", "text", "FROM..TO", "only this part of its time, such as 10m..20m"),
+        _trace("--limit", "whole", "N", "only its first N requests"),
+        _trace("--jitter", "text", "S",
+               "move each arrival later by up to S of the trace's time, for rounded stamps"),
+        _trace("--scale-lengths", "number", "X", "prompts and answers X times as long"),
+        _trace("--max-context", "whole", "TOKENS", "shorten what is longer than TOKENS in all"),
+        _trace("--skip-bad", "switch", "", "leave broken lines out and count them"),
+    ),
+    "target": (
+        Flag("--target", ("target", "url"), "text", "URL",
+             "an OpenAI-compatible server instead of an engine, such as http://127.0.0.1:8000/v1"),
+        _target("--api", "api", "text", "NAME",
+                "auto (default: chat where it is there), chat or completions"),
+        _target("--target-model", "model", "text", "NAME",
+                "what the server calls its model (default: asked from it)"),
+        _target("--tokenizer", "tokenizer", "text", "NAME|PATH",
+                "whose tokens prompts are made of, and answers counted in where the server "
+                "doesn't tell (default the embedded model's)"),
+        _target("--timeout", "timeout", "text", "S", "most time for a whole answer (default 600)"),
+        _target("--retries", "retries", "whole", "N",
+                "times that a request is sent again before its first token (default 0)"),
+        _target("--processes", "processes", "whole", "N",
+                "processes that the load comes from (default 1)"),
     ),
     "engine": (
         Flag("--engine", ("engine", "name"), "text", "NAME", "monolithic (default)"),

@@ -21,8 +21,10 @@ from workbench.errors import (
 
 COMMANDS = {
     "run": "run traffic against an engine and report what happened",
+    "sweep": "run a range of rates or concurrencies; find the highest goodput",
     "runs": "list, show, remove and recover saved runs",
     "workloads": "list the named workloads, their statistics and sources",
+    "trace": "show what is in a recorded trace, and convert it",
     "bench": "measure this program's own parts: loop, recorder, prefill and decode, prefix cache",
     "models": "list the models that --model takes",
 }

@@ -32,6 +32,8 @@ examples:
   workbench run --workload chat --duration 120
   workbench run --workload code --rate 0.5 --slo ttft=2s,tpot=100ms --require-attainment 0.9
   workbench run --workload chat --concurrency 8 --model random:qwen3-0.6b --device cuda
+  workbench run --trace azure.csv --window 10m..20m --speed 2
+  workbench run --target http://127.0.0.1:8000/v1 --workload multiturn --rate 4
   workbench run --spec nightly.toml --seed 7 --json > summary.json
 
 Ctrl-C stops the arrivals and drains for up to 10 s; a second one stops at once. Either way the
@@ -77,12 +79,17 @@ def spec_from(arguments: argparse.Namespace) -> RunSpec:
                 raise SpecError(
                     f"--rate {value}: a number of requests per second, or auto"
                 ) from None
-        section = data
+        section: Any = data
         for key in flag.path[:-1]:
             section = section.setdefault(key, {})
             if not isinstance(section, dict):
                 raise SpecError(f"spec {arguments.spec}: {key} must be a table")
         section[flag.path[-1]] = value
+    for table, key in (("trace", "file"), ("traffic", "rate_file")):
+        # The runner is another process, and a sweep may be resumed from elsewhere.
+        path = data.get(table, {}).get(key)
+        if isinstance(path, str) and path:
+            data[table][key] = str(Path(path).expanduser().resolve())
     # A flag for one kind of loop takes the place of the spec file's other kind.
     if arguments.concurrency is not None and arguments.rate is None:
         data["traffic"].pop("rate", None)

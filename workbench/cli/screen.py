@@ -76,13 +76,13 @@ class Screen:
         return lines
 
     def _head(self, content: dict[str, Any], now_ns: int | None) -> Text:
-        phase = _phase(content, now_ns, self.spec.traffic.warmup_s)
+        phase = _phase(content, now_ns, self._warmup_s(content))
         head = Text.assemble((phase, "bold"), "  ", str(content["run_id"]))
         progress = content.get("progress")
         if now_ns is None and progress:
             head.append(f"  {progress}")
         if now_ns is not None:
-            duration = self.spec.traffic.duration
+            duration = float(content.get("duration_s") or self.spec.traffic.duration_s)
             elapsed = now_ns / 1e9
             share = min(1.0, elapsed / duration)
             cells = 20 if self.console.width >= 100 else 10
@@ -92,10 +92,14 @@ class Screen:
             head.append(f", {left:.0f} s of arrivals left" if left else ", arrivals have ended")
         return head
 
+    def _warmup_s(self, content: dict[str, Any]) -> float:
+        warmup_s = content.get("warmup_s")
+        return self.spec.traffic.warmup_s if warmup_s is None else float(warmup_s)
+
     def _print_line(
         self, content: dict[str, Any], snapshot: LiveSnapshot | None, now_ns: int | None
     ) -> None:
-        phase = _phase(content, now_ns, self.spec.traffic.warmup_s)
+        phase = _phase(content, now_ns, self._warmup_s(content))
         if now_ns is None and phase in ("starting", "failed"):
             return  # nothing to tell yet, or the command tells why
         now_s = time.monotonic()

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from engines.options import REMOTE
 from workbench.analysis.metrics import Window
 from workbench.analysis.summary import summarise
 from workbench.runs.folder import RESERVES, RunFolder
@@ -43,7 +44,8 @@ def finish_run(
         OSError: the disk doesn't even take `run.json`.
     """
     content = folder.read() | dict(extra or {})
-    segments, broken = read_segments(list_segments(folder.segments))
+    paths = [path for segments in folder.segment_folders for path in list_segments(segments)]
+    segments, broken = read_segments(paths)
     if segments or unwritten:
         tables = from_segments([*segments, *unwritten])
         tables = complete_requests(tables, _last_ns(tables), reason or "the run ended first")
@@ -51,7 +53,8 @@ def finish_run(
         tables = load_tables(folder)
     spec, ended_ns = RunSpec.model_validate(content["spec"]), _last_ns(tables)
     engine = content.get("engine") or {}
-    window = _window(tables, spec)
+    warmup_s = content.get("warmup_s")
+    window = _window(tables, spec.traffic.warmup_s if warmup_s is None else float(warmup_s))
     summary = summarise(
         tables,
         window,
@@ -59,6 +62,8 @@ def finish_run(
         usable_blocks=engine.get("num_blocks"),
         block_size=engine.get("block_size"),
         drain_end_ns=ended_ns,
+        remote=engine.get("name") == REMOTE,
+        notes=(content.get("traffic") or {}).get("notes") or (),
     )
     content |= {
         "state": state,
@@ -81,15 +86,16 @@ def finish_run(
         return content
     folder.write(content)
     if not broken:
-        shutil.rmtree(folder.segments, ignore_errors=True)
+        for path in folder.segment_folders:
+            shutil.rmtree(path, ignore_errors=True)
     for reserve in RESERVES:
         folder.give_up(reserve)
     return content
 
 
-def _window(tables: Tables, spec: RunSpec) -> Window:
+def _window(tables: Tables, warmup_s: float) -> Window:
     """From the end of warm-up to the last scheduled arrival."""
-    start_ns = int(spec.traffic.warmup_s * 1e9)
+    start_ns = int(warmup_s * 1e9)
     scheduled = tables["requests"]["scheduled_ns"]
     last = scheduled.max() if len(scheduled) else None
     return Window(start_ns, max(start_ns, int(last) if isinstance(last, int) else start_ns))

@@ -27,7 +27,7 @@ from workbench.spec import RunSpec
 
 def create_run(spec: RunSpec, out: Path | None, store: RunStore) -> RunFolder:
     """Makes the run's folder: `out`, or one in the store. Raises `StoreError`."""
-    run_id = new_run_id(spec.name or spec.traffic.workload)
+    run_id = new_run_id(spec.name or spec.what)
     return RunFolder.create(out or store.path_for(run_id), spec.as_dict(), run_id)
 
 
@@ -41,7 +41,7 @@ class Runner:
             StoreError: the run is being run already, or the process can't be started.
         """
         self.folder = folder
-        self._last_segment = -1
+        self._last_segment: dict[Path, int] = {}
         environ = dict(os.environ)
         spin_briefly(environ)
         lock = folder.lock()
@@ -83,12 +83,13 @@ class Runner:
 
     def new_segments(self) -> Iterator[SegmentTables]:
         """Segments that have come since the last call, in order."""
-        for path in list_segments(self.folder.segments, self._last_segment):
-            try:
-                yield decode_segment(path.read_bytes(), str(path))
-            except FileNotFoundError:
-                return  # the run has ended and its segments are tables now
-            self._last_segment = int(path.name[:8])
+        for segments in self.folder.segment_folders:
+            for path in list_segments(segments, self._last_segment.get(segments, -1)):
+                try:
+                    yield decode_segment(path.read_bytes(), str(path))
+                except FileNotFoundError:
+                    return  # the run has ended and its segments are tables now
+                self._last_segment[segments] = int(path.name[:8])
 
     def watch(self, period_s: float, look: Callable[[], None]) -> int:
         """Calls `look` every `period_s` until the runner has ended; returns its exit code."""

@@ -18,19 +18,20 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from profiles.ranges import open_ranges
 from profiles.telemetry import Telemetry, open_telemetry
-from workbench.errors import EXIT_BAD_USE, EXIT_OK, EXIT_RUN_FAILED, USER_ERRORS
+from workbench.errors import EXIT_BAD_USE, EXIT_OK, EXIT_RUN_FAILED, USER_ERRORS, RunError
 from workbench.launch.finish import finish_run
-from workbench.launch.traffic import build_traffic, planned_rate
+from workbench.launch.loop import run_loop
+from workbench.launch.shards import START_IN_NS, Shards
+from workbench.launch.target import Target, open_target
+from workbench.launch.traffic import TrafficPlan, plan_traffic
 from workbench.runs.clock import RunClock
 from workbench.runs.environment import environment
 from workbench.runs.folder import RunFolder
 from workbench.runs.recorder import Recorder
-from workbench.runs.runner import StopRequest, drive
+from workbench.runs.runner import StopRequest
 from workbench.spec import RunSpec, parse_spec
-
-INTERRUPT_DRAIN_NS = 10_000_000_000
+from workloads.traffic import Shard
 
 
 def main() -> int:
@@ -47,57 +48,57 @@ def main() -> int:
         _note_failure(folder, str(error), EXIT_BAD_USE)
         return EXIT_BAD_USE
     except BaseException as error:
-        _log_traceback()
+        log_traceback()
         _note_failure(folder, f"{type(error).__name__}: {error}", EXIT_RUN_FAILED)
         return EXIT_RUN_FAILED
 
 
 def _run(folder: RunFolder, spec: RunSpec, stop: StopRequest) -> int:
-    from engines.registry import build
-
     clock = RunClock()
     folder.update(state="loading", environment=environment())
-    ranges = open_ranges("off" if spec.profile == "none" else "auto")
-    built = build(spec.engine_options(), clock, ranges, lambda message: _progress(folder, message))
-    engine = built.engine
-    folder.update(engine=engine.describe(), progress="")
-    rate, calibration = planned_rate(folder, spec, built)
-    traffic = build_traffic(spec, built, rate)
-    telemetry = None if spec.profile == "none" else open_telemetry(clock)
-    recorder = Recorder(
-        folder,
-        int(spec.record.flush * 1e9),
-        spec.record.fsync == "segments",
-        telemetry.drain if telemetry is not None else None,
-    )
-    gc.collect()
-    gc.freeze()
-    clock.start()
-    folder.update(
-        clock={"origin_monotonic_ns": clock.origin_ns}, rate_per_s=rate, calibration=calibration
-    )
-    if telemetry is not None:
-        telemetry.start()
-    state, reason, code = "finished", "", EXIT_OK
-    try:
-        end = drive(
-            engine,
-            traffic,
-            recorder,
-            clock,
-            stop,
-            int(spec.traffic.drain * 1e9),
-            INTERRUPT_DRAIN_NS,
-            lambda phase: _phase(folder, phase),
+    with Shards(folder, spec.target.processes) as shards:
+        stop.listeners.append(shards.stop)
+        target = open_target(spec, clock, lambda message: _progress(folder, message))
+        folder.update(engine=target.engine.describe(), progress="")
+        shard = Shard(0, spec.target.processes)
+        plan = plan_traffic(spec, target, lambda: _phase(folder, "calibrating"), shard)
+        telemetry = None if spec.profile == "none" else open_telemetry(clock)
+        recorder = Recorder(
+            folder,
+            int(spec.record.flush * 1e9),
+            spec.record.fsync == "segments",
+            telemetry.drain if telemetry is not None else None,
+            target.server_samples,
         )
-        engine.check_integrity()
-        if end.interrupted:
-            state, reason, code = "interrupted", end.interrupted, EXIT_RUN_FAILED
-    except BaseException as error:
-        _log_traceback()
-        state, reason, code = "failed", _explained(error), EXIT_RUN_FAILED
-        recorder.event(clock(), "error", reason)
-    return _save(folder, recorder, telemetry, state, reason, code, clock)
+        shards.wait_ready()
+        gc.collect()
+        gc.freeze()
+        clock.start(START_IN_NS if spec.target.processes > 1 else 0)
+        shards.start(clock.origin_ns)
+        folder.update(clock={"origin_monotonic_ns": clock.origin_ns}, **plan.as_dict())
+        if telemetry is not None:
+            telemetry.start()
+        state, reason, code = "finished", "", EXIT_OK
+        try:
+            end = run_loop(
+                spec, target, plan, recorder, clock, stop, lambda phase: _phase(folder, phase)
+            )
+            failures = shards.failures()
+            if failures:
+                raise RunError("; ".join(failures))
+            if end.interrupted:
+                state, reason, code = "interrupted", end.interrupted, EXIT_RUN_FAILED
+        except BaseException as error:
+            log_traceback()
+            state, reason, code = "failed", _explained(error), EXIT_RUN_FAILED
+            recorder.event(clock(), "error", reason)
+        told = _while_it_ran(plan, target)
+        return _save(folder, recorder, telemetry, state, reason, code, clock, told)
+
+
+def _while_it_ran(plan: TrafficPlan, target: Target) -> dict[str, Any]:
+    """What only shows once the traffic has been offered."""
+    return {"traffic": plan.as_dict()["traffic"], "engine": target.engine.describe()}
 
 
 def _save(
@@ -108,8 +109,9 @@ def _save(
     reason: str,
     code: int,
     clock: RunClock,
+    told: dict[str, Any],
 ) -> int:
-    extra: dict[str, Any] = {"ended_ns": clock()}
+    extra: dict[str, Any] = {"ended_ns": clock()} | told
     if telemetry is not None:
         telemetry.close()
         extra["telemetry"] = {
@@ -142,7 +144,7 @@ def _phase(folder: RunFolder, state: str) -> None:
     try:
         folder.update(state=state)
     except OSError:
-        _log_traceback()
+        log_traceback()
 
 
 def _progress(folder: RunFolder, message: str) -> None:
@@ -154,10 +156,10 @@ def _note_failure(folder: RunFolder, reason: str, exit_code: int) -> None:
         folder.give_up("reserve-end")
         folder.update(state="failed", reason=reason, exit_code=exit_code)
     except OSError:
-        _log_traceback()
+        log_traceback()
 
 
-def _log_traceback() -> None:
+def log_traceback() -> None:
     """The current exception into the runner's log, unless the disk doesn't take that either."""
     with contextlib.suppress(OSError):
         traceback.print_exc()

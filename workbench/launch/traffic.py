@@ -1,95 +1,207 @@
-"""From a spec to traffic: the rate that is offered, and the requests."""
+"""From a spec to traffic: what is sent, when, and at which rate."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from engines.registry import BuiltEngine
 from workbench.errors import SpecError
-from workbench.runs.folder import RunFolder
+from workbench.launch.content import Content
+from workbench.launch.sources import content_of
+from workbench.launch.target import Target
 from workbench.spec import RunSpec
 from workloads.arrivals import arrival_process
 from workloads.catalogue import workload
 from workloads.fitting import fit_to_context
-from workloads.request import SamplingParams
-from workloads.synthetic import SyntheticRequests
-from workloads.text import TokenStream, byte_encoder
-from workloads.traffic import ClosedLoop, OpenLoop, Traffic
-from workloads.workload import Workload
+from workloads.modulation import ModulatedArrivals, Modulation, Steady
+from workloads.modulation_text import modulation
+from workloads.rate_file import read_rate_file
+from workloads.thinking import ThinkTime
+from workloads.traffic import Shard, Traffic
+from workloads.workload import DefaultArrivals
+
+Ints = npt.NDArray[np.int64]
 
 CALIBRATION_REQUESTS = 512
+_NS_PER_S = 1_000_000_000
 
 
-def planned_rate(
-    folder: RunFolder, spec: RunSpec, built: BuiltEngine
-) -> tuple[float | None, dict[str, Any] | None]:
-    """The offered rate in requests per second, and how it was calibrated.
+@dataclass(frozen=True, slots=True)
+class TrafficPlan:
+    """The traffic of a run, and what its record says of it.
 
-    A given rate is taken as it is (no calibration). "auto" measures the worker's capacity for
-    the lengths of this run's first requests and offers the spec's share of it. A closed loop has
-    no rate.
+    Attributes:
+        duration_s: seconds of arrivals; warmup_s: the first part of them, not measured.
+        rate_per_s: mean requests per second that are offered; None of a closed loop and where a
+            trace's own stamps are replayed.
+        arrival: when requests come, in words.
+        calibration: how the rate was found; None where it was given.
+    """
+
+    content: Content
+    traffic: Traffic
+    duration_s: float
+    warmup_s: float
+    rate_per_s: float | None
+    arrival: str
+    calibration: dict[str, Any] | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields of `run.json`."""
+        notes = self.content.closing_notes(self.traffic)
+        return {
+            "duration_s": self.duration_s,
+            "warmup_s": self.warmup_s,
+            "rate_per_s": self.rate_per_s,
+            "calibration": self.calibration,
+            "traffic": {"what": self.content.what, "arrival": self.arrival, "notes": list(notes)},
+        }
+
+
+def plan_traffic(
+    spec: RunSpec, target: Target, calibrating: Callable[[], None], shard: Shard
+) -> TrafficPlan:
+    """The traffic that the spec asks for, in the target's own tokens.
+
+    Args:
+        calibrating: called before the capacity is measured, if it has to be.
+
+    Raises:
+        SpecError: there would be no request, or nothing after warm-up.
+        WorkloadError: a part of the spec is impossible, or a file can't be read.
+        EngineError: the capacity can't be measured.
+    """
+    content = content_of(spec, target)
+    if spec.traffic.concurrency is not None:
+        return _closed(spec, content, shard)
+    if content.stamps_ns is not None and not _own_arrivals(spec):
+        return _replayed(spec, content, content.stamps_ns, shard)
+    return _at_rate(spec, target, content, calibrating, shard)
+
+
+def _own_arrivals(spec: RunSpec) -> bool:
+    """Whether the spec says when requests are to come, whatever the trace has."""
+    traffic = spec.traffic
+    chosen = (traffic.arrival, traffic.modulation, traffic.rate_file)
+    return traffic.rate != "auto" or any(each is not None for each in chosen)
+
+
+def _closed(spec: RunSpec, content: Content, shard: Shard) -> TrafficPlan:
+    traffic = spec.traffic
+    assert traffic.concurrency is not None
+    think = ThinkTime(traffic.think, traffic.think_kind, spec.seed)
+    loop = content.closed_loop(traffic.concurrency, traffic.duration_s, think, shard)
+    said = f"closed loop of {traffic.concurrency}"
+    if traffic.think:
+        said += f", {traffic.think_kind} think time of {traffic.think:g} s"
+    warmup_s = traffic.warmup_of(traffic.duration_s)
+    if content.most is not None and traffic.warmup is None and traffic.duration is None:
+        warmup_s = 0.0  # nobody knows how long so many requests take
+    return TrafficPlan(content, loop, traffic.duration_s, warmup_s, None, said, None)
+
+
+def _replayed(spec: RunSpec, content: Content, stamps_ns: Ints, shard: Shard) -> TrafficPlan:
+    traffic = spec.traffic
+    if traffic.duration is not None:
+        stamps_ns = stamps_ns[stamps_ns < traffic.duration * _NS_PER_S]
+    if not len(stamps_ns):
+        raise SpecError(f"{content.what}: no request in {traffic.duration:g} s; raise --duration")
+    duration_s = (int(stamps_ns[-1]) + 1) / _NS_PER_S
+    loop = content.open_loop(stamps_ns, duration_s, shard)
+    said = "its own stamps" if spec.trace.speed == 1 else f"its own stamps, {spec.trace.speed:g} x"
+    warmup_s = _warmup(spec, duration_s)
+    return TrafficPlan(content, loop, duration_s, warmup_s, None, said, None)
+
+
+def _at_rate(
+    spec: RunSpec,
+    target: Target,
+    content: Content,
+    calibrating: Callable[[], None],
+    shard: Shard,
+) -> TrafficPlan:
+    traffic = spec.traffic
+    arrivals, said = _arrivals(spec)
+    rate, calibration = 1.0, None
+    if traffic.rate_file is None:
+        rate, calibration = _rate(spec, target, content, calibrating)
+    starts_per_s = rate if traffic.rate_file is not None else rate / content.requests_per_start
+    duration_s = traffic.duration_s
+    rng = np.random.default_rng(spec.seed)
+    times_ns = arrivals.times_ns(starts_per_s, duration_s, rng)
+    if not len(times_ns):
+        raise SpecError(
+            f"a rate of {rate:.3g} requests/s gives no arrival in {duration_s:g} s; "
+            "raise --duration or --rate"
+        )
+    duration_s = content.ends_s(times_ns, duration_s)
+    offered = starts_per_s * arrivals.mean_factor(duration_s) * content.requests_per_start
+    loop = content.open_loop(times_ns, duration_s, shard)
+    return TrafficPlan(
+        content, loop, duration_s, _warmup(spec, duration_s), offered, said, calibration
+    )
+
+
+def _arrivals(spec: RunSpec) -> tuple[ModulatedArrivals, str]:
+    """The arrival process, and its name with what modulates it."""
+    traffic = spec.traffic
+    own = None if spec.trace.file else workload(traffic.workload).arrivals
+    if own is None or traffic.arrival is not None:
+        own = DefaultArrivals(traffic.arrival or "poisson")
+    name, options = own.process, dict(own.options)
+    for option in ("burstiness", "shape"):
+        value = getattr(traffic, option)
+        if value is not None:
+            options[option] = value
+    how: Modulation = Steady()
+    said = " ".join([name, *(f"{option} {value:g}" for option, value in options.items())])
+    if traffic.rate_file is not None:
+        how = read_rate_file(Path(traffic.rate_file))
+        said += f", rates of {Path(traffic.rate_file).name}"
+    elif asked := traffic.modulation or own.modulation:
+        how = modulation(asked)
+        said += f", {asked}"
+    return ModulatedArrivals(arrival_process(name, **options), how), said
+
+
+def _rate(
+    spec: RunSpec, target: Target, content: Content, calibrating: Callable[[], None]
+) -> tuple[float, dict[str, Any] | None]:
+    """Requests per second, and how they were calibrated.
+
+    A given rate is taken as it is. "auto" measures the target's capacity for the lengths of this
+    run's first requests and offers the spec's share of it.
     """
     traffic = spec.traffic
-    if traffic.concurrency is not None:
-        return None, None
     if traffic.rate != "auto":
         return float(traffic.rate), None
-    folder.update(state="calibrating")
-    asked = _workload(spec).lengths(spec.seed, np.arange(CALIBRATION_REQUESTS))
-    inputs, outputs, _ = fit_to_context(*asked, built.engine.max_model_len)
-    capacity = built.capacity(inputs, outputs, traffic.calibration)
+    if target.capacity is None:
+        raise SpecError(
+            f"{content.what} has no stamps of its own, and a remote server's capacity isn't "
+            "measured: give --rate or --concurrency"
+        )
+    calibrating()
+    asked = content.lengths(CALIBRATION_REQUESTS)
+    inputs, outputs, _ = fit_to_context(*asked, target.max_model_len)
+    capacity = target.capacity(inputs, outputs, traffic.calibration)
     rate = traffic.share * capacity.requests_per_s
     return rate, capacity.as_dict() | {"share": traffic.share}
 
 
-def build_traffic(spec: RunSpec, built: BuiltEngine, rate: float | None) -> Traffic:
-    """The traffic that the spec asks for, from prompts in the model's own tokens.
+def _warmup(spec: RunSpec, duration_s: float) -> float:
+    """Seconds of warm-up.
 
     Raises:
-        SpecError: the rate is so low that the duration holds no arrival after warm-up.
-        WorkloadError: a part of the spec is impossible.
+        SpecError: nothing would be left to measure.
     """
-    sampling = spec.sampling
-    source = SyntheticRequests(
-        _workload(spec),
-        token_stream(built),
-        seed=spec.seed,
-        max_model_len=built.engine.max_model_len,
-        sampling=SamplingParams(
-            temperature=sampling.temperature,
-            top_k=sampling.top_k,
-            top_p=sampling.top_p,
-            ignore_eos=sampling.ignore_eos,
-        ),
-    )
-    traffic = spec.traffic
-    if traffic.concurrency is not None:
-        return ClosedLoop(source, concurrency=traffic.concurrency, duration_s=traffic.duration)
-    assert rate is not None
-    options = {} if traffic.burstiness is None else {"burstiness": traffic.burstiness}
-    loop = OpenLoop.at_rate(
-        source,
-        arrival_process(traffic.arrival, **options),
-        rate_per_s=rate,
-        duration_s=traffic.duration,
-        seed=spec.seed,
-    )
-    if not loop.planned:
+    warmup_s = spec.traffic.warmup_of(duration_s)
+    if warmup_s >= duration_s:
         raise SpecError(
-            f"a rate of {rate:.3g} requests/s gives no arrival in {traffic.duration:g} s; "
-            "raise --duration or --rate"
+            f"warmup {warmup_s:g} s leaves nothing of the traffic's {duration_s:.3g} s to measure"
         )
-    return loop
-
-
-def token_stream(built: BuiltEngine) -> TokenStream:
-    """Real English text in the model's own tokens, or as bytes for a model without a tokenizer."""
-    return TokenStream.encoded(built.encode or byte_encoder(built.config.vocab_size))
-
-
-def _workload(spec: RunSpec) -> Workload:
-    chosen = workload(spec.traffic.workload)
-    shared = spec.traffic.shared_prefix_tokens
-    return chosen.with_shared_prefix(shared) if shared else chosen
+    return warmup_s

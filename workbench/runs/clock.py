@@ -12,9 +12,9 @@ class RunClock:
     def __init__(self) -> None:
         self.origin_ns = time.monotonic_ns()
 
-    def start(self) -> None:
-        """Sets the clock to 0."""
-        self.origin_ns = time.monotonic_ns()
+    def start(self, in_ns: int = 0) -> None:
+        """Sets the clock to 0, now or `in_ns` ahead: until then it is below 0."""
+        self.origin_ns = time.monotonic_ns() + in_ns
 
     def __call__(self) -> int:
         return time.monotonic_ns() - self.origin_ns

@@ -1,7 +1,7 @@
 """One run's folder: who owns it, what state it is in, and where its parts lie.
 
 run.json            spec, environment, engine, state, summary; replaced as a whole
-segments/*.seg      while it lives
+segments/*.seg      while it lives; segments-N/*.seg of further load processes
 *.parquet           once it has ended
 lock                held by the runner as long as it lives
 reserve-segments    disk space that is given up when the disk is full, for what is in memory,
@@ -42,6 +42,15 @@ class RunFolder:
     @property
     def segments(self) -> Path:
         return self.path / "segments"
+
+    def segments_of(self, shard: int) -> Path:
+        """Where load process number `shard` (0 is the runner itself) puts its segments."""
+        return self.path / f"segments-{shard}" if shard else self.segments
+
+    @property
+    def segment_folders(self) -> list[Path]:
+        """Every folder of segments that there is."""
+        return sorted(path for path in self.path.glob("segments*") if path.is_dir())
 
     @property
     def log(self) -> Path:

@@ -19,7 +19,16 @@ import numpy.typing as npt
 from engines.base import NO_STEP, RequestRecord, StepResult
 from workbench.errors import RunError
 from workbench.runs.folder import RunFolder
-from workbench.runs.schema import ARRIVALS, DEVICES, EMISSIONS, EVENTS, REQUESTS, STEPS, Table
+from workbench.runs.schema import (
+    ARRIVALS,
+    DEVICES,
+    EMISSIONS,
+    EVENTS,
+    REQUESTS,
+    SERVER,
+    STEPS,
+    Table,
+)
 from workbench.runs.segments import (
     DTYPES,
     SegmentTables,
@@ -28,6 +37,9 @@ from workbench.runs.segments import (
     write_segment,
 )
 from workloads.request import Request
+
+Drain = Callable[[], Mapping[str, npt.NDArray[Any]]]
+"""Gives the samples since the last call, by column; `time_ns` among them."""
 
 EventRow = tuple[int, int, str, int, int, str]
 """time_ns, step, kind, request_id, tokens, detail; -1 where there is no step or request."""
@@ -41,11 +53,10 @@ class _Batch:
     records: list[RequestRecord] = field(default_factory=list)
     steps: list[StepResult] = field(default_factory=list)
     events: list[EventRow] = field(default_factory=list)
-    devices: Mapping[str, npt.NDArray[Any]] | None = None
+    samples: dict[str, Mapping[str, npt.NDArray[Any]]] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        has_devices = self.devices is not None and len(self.devices["time_ns"]) > 0
-        return bool(self.arrivals or self.records or self.steps or self.events or has_devices)
+        return bool(self.arrivals or self.records or self.steps or self.events or self.samples)
 
 
 class Recorder:
@@ -56,6 +67,8 @@ class Recorder:
         flush_ns: time between two segments.
         fsync_segments: whether each segment is synced to the disk before it counts.
         devices: drains the telemetry's new samples.
+        server: drains what a remote server told of itself.
+        shard: which load process of the run this is; 0 is the runner.
 
     `flush_if_due` raises `RunError` once a segment could not be written; what is in memory is
     kept, and `close` tries again after giving up the folder's reserve.
@@ -66,12 +79,20 @@ class Recorder:
         folder: RunFolder,
         flush_ns: int,
         fsync_segments: bool,
-        devices: Callable[[], Mapping[str, npt.NDArray[Any]]] | None = None,
+        devices: Drain | None = None,
+        server: Drain | None = None,
+        shard: int = 0,
     ) -> None:
         self._folder = folder
+        self._segments = folder.segments_of(shard)
+        self._segments.mkdir(mode=0o700, exist_ok=True)
         self._flush_ns = flush_ns
         self._fsync = fsync_segments
-        self._devices = devices
+        self._drains = {
+            table.name: drain
+            for table, drain in ((DEVICES, devices), (SERVER, server))
+            if drain is not None
+        }
         self._batch = _Batch()
         self._flushed_ns: int | None = None
         self._sequence = 0
@@ -149,8 +170,10 @@ class Recorder:
 
     def _hand_over(self) -> None:
         batch = self._batch
-        if self._devices is not None:
-            batch.devices = self._devices()
+        for table, drain in self._drains.items():
+            samples = drain()
+            if len(samples["time_ns"]):
+                batch.samples[table] = samples
         if batch:
             self._batch = _Batch()
             self._queue.put(batch)
@@ -167,7 +190,7 @@ class Recorder:
 
     def _put(self, sequence: int, data: bytes) -> None:
         try:
-            write_segment(self._folder.segments, sequence, data, self._fsync)
+            write_segment(self._segments, sequence, data, self._fsync)
         except OSError as error:
             self._failed.append((sequence, data))
             self._failure = error
@@ -197,8 +220,7 @@ def _columns(batch: _Batch) -> dict[str, dict[str, Any]]:
         own_stamps = [step.emitted_ns for step in steps if step.emitted_ns is not None]
         if own_stamps:
             tables[EMISSIONS.name]["time_ns"] = np.concatenate(own_stamps)
-    if batch.devices is not None and len(batch.devices["time_ns"]):
-        tables[DEVICES.name] = dict(batch.devices)
+    tables.update({name: dict(samples) for name, samples in batch.samples.items()})
     return tables
 
 

@@ -7,13 +7,14 @@ where the traffic wanted it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import Protocol
 
 from engines.base import Engine, RequestRecord, StepResult
 from engines.scheduling.sequence import Status
+from workloads.patience import Patience
 from workloads.request import Ended, Request
 from workloads.traffic import Traffic
 
@@ -43,10 +44,14 @@ class NoRecord:
 
 @dataclass(slots=True)
 class StopRequest:
-    """Set from a signal handler: why to stop, and whether what is running may still end."""
+    """Set from a signal handler: why to stop, and whether what is running may still end.
+
+    `listeners` are told each time, in the handler: they must not wait for anything.
+    """
 
     reason: str = ""
     at_once: bool = False
+    listeners: list[Callable[[str, bool], None]] = field(default_factory=list)
 
     @property
     def wanted(self) -> bool:
@@ -56,6 +61,8 @@ class StopRequest:
         """The first reason is kept; asking again can only hasten it."""
         self.at_once = self.at_once or at_once or self.wanted
         self.reason = self.reason or reason
+        for listener in self.listeners:
+            listener(self.reason, self.at_once)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +92,8 @@ def drive(
     drain_ns: int,
     interrupt_drain_ns: int,
     phase: Callable[[str], None],
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], None] | None = None,
+    patience: Patience | None = None,
 ) -> LoopEnd:
     """Runs until the traffic is exhausted and the engine is empty, or drained long enough.
 
@@ -93,6 +101,8 @@ def drive(
         drain_ns: after the last arrival, how long requests may still take to end.
         interrupt_drain_ns: the same after a stop was asked for.
         phase: told "running" and "draining".
+        sleep: how time passes while the engine is empty; `engine.rest` if it isn't given.
+        patience: who leaves before the answer has come; nobody if it isn't given.
 
     Whatever the engine raises goes through, after every request in it was recorded as failed.
     """
@@ -100,6 +110,7 @@ def drive(
     deadline: int | None = None
     draining = False
     interrupted = ""
+    leaving = _Leaving(patience)
     try:
         while True:
             now = clock()
@@ -108,7 +119,14 @@ def drive(
                 rejected = engine.submit(request)
                 if rejected is not None:
                     record.ended(rejected)
-                    traffic.finished(Ended(request.request_id, rejected.finished_ns, False))
+                    traffic.finished(_ended(rejected))
+                else:
+                    leaving.arrived(request)
+            for request_id, reason in leaving.gone(now):
+                cancelled = engine.cancel(request_id, Status.CANCELLED, reason)
+                if cancelled is not None:
+                    record.ended(cancelled)
+                    traffic.finished(_ended(cancelled))
             if stop.wanted and not interrupted:
                 interrupted = stop.reason
                 traffic.stop()
@@ -121,8 +139,9 @@ def drive(
                 record.event(now, "phase", "draining")
             if stop.at_once or (deadline is not None and now >= deadline):
                 break
+            due_ns = _sooner(traffic.next_due_ns(), leaving.next_ns())
             if engine.has_work:
-                result = engine.step(traffic.next_due_ns())
+                result = engine.step(due_ns)
                 if result is not None:
                     record.step(result)
                     for ended in result.records:
@@ -130,7 +149,7 @@ def drive(
             elif draining:
                 break
             else:
-                _wait(traffic.next_due_ns(), clock, sleep)
+                _wait(due_ns, clock, sleep or engine.rest)
             record.flush_if_due(now)
     except BaseException as error:
         _end_all(engine, record, Status.FAILED, f"{type(error).__name__}: {error}")
@@ -140,6 +159,38 @@ def drive(
     unfinished = _end_all(engine, record, Status.UNFINISHED, why)
     last = traffic.last_scheduled_ns
     return LoopEnd(ended_ns, -1 if last is None else last, traffic.offered, unfinished, interrupted)
+
+
+class _Leaving:
+    """Who will give up, and when."""
+
+    def __init__(self, patience: Patience | None) -> None:
+        self._patience = patience if patience is not None and patience.share > 0 else None
+        self._by_time: list[tuple[int, int]] = []
+
+    def arrived(self, request: Request) -> None:
+        if self._patience is not None:
+            leaves_ns = self._patience.leaves_ns(request.request_id, request.scheduled_ns)
+            if leaves_ns is not None:
+                heappush(self._by_time, (leaves_ns, request.request_id))
+
+    def gone(self, now_ns: int) -> list[tuple[int, str]]:
+        """Ids of those that have left by now, ended or not, and why."""
+        left = []
+        while self._by_time and self._by_time[0][0] <= now_ns:
+            assert self._patience is not None
+            reason = f"its user left after {self._patience.after_s:g} s"
+            left.append((heappop(self._by_time)[1], reason))
+        return left
+
+    def next_ns(self) -> int | None:
+        return self._by_time[0][0] if self._by_time else None
+
+
+def _sooner(one_ns: int | None, other_ns: int | None) -> int | None:
+    if one_ns is None or other_ns is None:
+        return other_ns if one_ns is None else one_ns
+    return min(one_ns, other_ns)
 
 
 def _ended(record: RequestRecord) -> Ended:

@@ -140,5 +140,24 @@ DEVICES = Table(
     ),
 )
 
-TABLES = (ARRIVALS, REQUESTS, STEPS, EMISSIONS, EVENTS, DEVICES)
+SERVER = Table(
+    "server",
+    (
+        Column("time_ns", "int64", "when its /metrics were read, ns"),
+        Column("running", "float64", "requests that it computes"),
+        Column("waiting", "float64", "requests that wait in its queue"),
+        Column("kv_usage", "float64", "share of its KV blocks that requests hold, 0 to 1"),
+        Column("prompt_tokens_total", "float64", "prompt tokens so far"),
+        Column("generation_tokens_total", "float64", "output tokens so far"),
+        Column("prefix_cache_queries_total", "float64", "prompt tokens looked up so far"),
+        Column("prefix_cache_hits_total", "float64", "of these, found so far"),
+        Column("preemptions_total", "float64", "preemptions so far"),
+        Column("queue_time_sum_s", "float64", "time that requests have spent in its queue, s"),
+        Column("queue_time_count", "float64", "how many these requests are"),
+        Column("ttft_sum_s", "float64", "its own time to first token, summed, s"),
+        Column("ttft_count", "float64", "over how many requests"),
+    ),
+)
+
+TABLES = (ARRIVALS, REQUESTS, STEPS, EMISSIONS, EVENTS, DEVICES, SERVER)
 SAVED_TABLES = tuple(table for table in TABLES if table.saved)

@@ -142,7 +142,7 @@ def recover(run: StoredRun, finish: Callable[[RunFolder, str, str], dict[str, An
     folder = run.folder
     if folder.is_alive:
         raise StoreError(f"{run.run_id} is still running; there is nothing to recover")
-    if run.state != "dead" and not any(folder.segments.glob("*.seg")):
+    if run.state != "dead" and not any(folder.path.glob("segments*/*.seg")):
         raise StoreError(f"{run.run_id} is {run.state} and whole; there is nothing to recover")
     state = "killed" if run.state == "dead" else run.state
     reason = str(run.content.get("reason") or "its runner ended without saying why")

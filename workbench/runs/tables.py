@@ -11,7 +11,15 @@ import polars as pl
 
 from workbench.errors import StoreError
 from workbench.runs.folder import RunFolder
-from workbench.runs.schema import ARRIVALS, EMISSIONS, REQUESTS, SAVED_TABLES, TABLES, Table
+from workbench.runs.schema import (
+    ARRIVALS,
+    EMISSIONS,
+    REQUESTS,
+    SAVED_TABLES,
+    SERVER,
+    TABLES,
+    Table,
+)
 from workbench.runs.segments import SegmentTables, list_segments, read_segments
 
 _DTYPES: dict[str, pl.DataType] = {
@@ -89,7 +97,11 @@ def write_parquet(folder: RunFolder, tables: Tables, fsync: bool) -> None:
     Raises:
         OSError: the disk is full or can't be written; no table was replaced.
     """
-    asides = {table: folder.path / f".{table.name}.parquet.part" for table in SAVED_TABLES}
+    asides = {
+        table: folder.path / f".{table.name}.parquet.part"
+        for table in SAVED_TABLES
+        if table is not SERVER or not tables[table.name].is_empty()
+    }
     try:
         for table, aside in asides.items():
             descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -116,11 +128,14 @@ def load_tables(folder: RunFolder) -> Tables:
         StoreError: a file is broken.
     """
     if not folder.parquet(REQUESTS.name).exists():
-        segments, _ = read_segments(list_segments(folder.segments))
-        return from_segments(segments)
+        paths = [path for segments in folder.segment_folders for path in list_segments(segments)]
+        return from_segments(read_segments(paths)[0])
     tables: Tables = {ARRIVALS.name: pl.DataFrame(schema=polars_schema(ARRIVALS))}
     for table in SAVED_TABLES:
         path = folder.parquet(table.name)
+        if table is SERVER and not path.exists():
+            tables[table.name] = pl.DataFrame(schema=polars_schema(table))
+            continue
         try:
             tables[table.name] = pl.read_parquet(path)
         except (OSError, pl.exceptions.PolarsError) as error:

@@ -1,0 +1,1 @@
+"""Any OpenAI-compatible HTTP server as an engine."""

@@ -1,0 +1,134 @@
+"""From a spec to what is sent: a workload of the catalogue, a trace, or a set of texts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from workbench.errors import SpecError
+from workbench.launch.content import Content, Conversations, Requests, TraceSessions
+from workbench.launch.target import Target
+from workbench.spec import RunSpec
+from workloads.catalogue import workload
+from workloads.conversations.synthetic import SyntheticConversations
+from workloads.conversations.text_sets import TextConversations, read_text_set
+from workloads.request import SamplingParams
+from workloads.synthetic import SyntheticRequests
+from workloads.traces.detect import detect_format
+from workloads.traces.formats import READERS, read_trace
+from workloads.traces.replay import TraceRequests
+from workloads.traces.transform import apply
+
+_LENGTHS = 512
+
+
+def content_of(spec: RunSpec, target: Target) -> Content:
+    """What the spec sends, in the target's tokens.
+
+    Raises:
+        SpecError: a text is to be sent to a model without a tokenizer, or an option has no
+            meaning for the file.
+        WorkloadError: the file can't be read.
+    """
+    if not spec.trace.file:
+        return _workload(spec, target)
+    path = Path(spec.trace.file)
+    if detect_format(str(path)) not in READERS:
+        return _texts(spec, target, path)
+    return _trace(spec, target, path)
+
+
+def _sampling(spec: RunSpec) -> SamplingParams:
+    asked = spec.sampling
+    return SamplingParams(
+        temperature=asked.temperature,
+        top_k=asked.top_k,
+        top_p=asked.top_p,
+        ignore_eos=asked.ignore_eos,
+    )
+
+
+def _workload(spec: RunSpec, target: Target) -> Content:
+    chosen = workload(spec.traffic.workload)
+    shared = spec.traffic.shared_prefix_tokens
+    stream = target.token_stream()
+    if chosen.conversation is not None:
+        source = SyntheticConversations(
+            chosen.conversation, stream, seed=spec.seed, shared_prefix_tokens=shared
+        )
+        return Conversations(
+            chosen.name,
+            source,
+            seed=spec.seed,
+            max_model_len=target.max_model_len,
+            sampling=_sampling(spec),
+            history_computed=not target.prefix_caching,
+        )
+    chosen = chosen.with_shared_prefix(shared) if shared else chosen
+    requests = SyntheticRequests(
+        chosen,
+        stream,
+        seed=spec.seed,
+        max_model_len=target.max_model_len,
+        sampling=_sampling(spec),
+    )
+    return Requests(chosen.name, requests, chosen.lengths(spec.seed, np.arange(_LENGTHS)))
+
+
+def _trace(spec: RunSpec, target: Target, path: Path) -> Content:
+    if spec.traffic.shared_prefix_tokens:
+        raise SpecError("a trace brings its own prompts: leave out --shared-prefix")
+    options = spec.trace_options()
+    trace, changes = apply(read_trace(path, options), options, spec.seed)
+    source = TraceRequests(
+        trace,
+        target.token_stream(),
+        seed=spec.seed,
+        max_model_len=target.max_model_len,
+        sampling=_sampling(spec),
+    )
+    notes = changes.sentences()
+    if trace.skipped:
+        notes.append(f"{trace.skipped:,} broken rows left out; the first: {trace.first_skipped}.")
+    rows = len(trace)
+    what = f"{path.name} ({trace.format}, {rows:,} {'request' if rows == 1 else 'requests'})"
+    if trace.sessions_own_clock:
+        return TraceSessions(what, source, trace, tuple(notes))
+    lengths = trace.input_tokens, trace.output_tokens
+    content = Requests(what, source, lengths, rows, tuple(notes))
+    content.stamps_ns = trace.arrival_ns
+    return content
+
+
+def _texts(spec: RunSpec, target: Target, path: Path) -> Content:
+    trace, traffic = spec.trace, spec.traffic
+    if target.encode is None:
+        raise SpecError(
+            f"{path} holds texts, and {spec.model.name} has no tokenizer to read them with"
+        )
+    stamped = (("window", trace.window), ("jitter", trace.jitter), ("speed", trace.speed != 1))
+    for name, given in (*stamped, ("scale_lengths", trace.scale_lengths != 1)):
+        if given:
+            raise SpecError(f"trace.{name}: {path} holds texts, which have no stamps or lengths")
+    if traffic.shared_prefix_tokens:
+        raise SpecError("texts are sent as they are: leave out --shared-prefix")
+    texts = read_text_set(str(path), skip_bad=trace.skip_bad)
+    if trace.limit is not None:
+        texts = replace(texts, dialogues=texts.dialogues[: trace.limit])
+    notes = []
+    if texts.skipped:
+        notes.append(f"{texts.skipped:,} broken rows left out; the first: {texts.first_skipped}.")
+    if texts.empty:
+        notes.append(f"{texts.empty:,} rows in which nobody asks anything left out.")
+    limits = [each for each in (target.max_model_len, trace.max_context) if each is not None]
+    return Conversations(
+        f"{path.name} (texts, {len(texts.dialogues):,} conversations)",
+        TextConversations(texts, target.encode, seed=spec.seed),
+        seed=spec.seed,
+        max_model_len=min(limits, default=None),
+        sampling=_sampling(spec),
+        history_computed=not target.prefix_caching,
+        notes=tuple(notes),
+    )

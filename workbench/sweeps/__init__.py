@@ -1,0 +1,1 @@
+"""Sweeps: many saved runs along one axis, and what they say together."""
