@@ -12,6 +12,7 @@ import argparse
 import gzip
 import json
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -142,13 +143,15 @@ def read(path: str) -> None:
     start = time.perf_counter()
     trace = read_trace(path)
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    peak = used.ru_maxrss
     peak_mib = peak / 2**20 if sys.platform == "darwin" else peak / 2**10
     ids = 0 if trace.prefixes is None else len(trace.prefixes.hash_ids)
     size_mb = Path(path).stat().st_size / 1e6
     print(
         f"{Path(path).name:<14} {len(trace):>10,} rows {ids / len(trace):>7.1f} ids/row "
-        f"{size_mb:>7.1f} MB {seconds:>7.2f} s {len(trace) / seconds:>11,.0f} rows/s "
+        f"{size_mb:>7.1f} MB {seconds:>7.2f} s "
+        f"({used.ru_utime + used.ru_stime:.2f} s of CPU) {len(trace) / seconds:>11,.0f} rows/s "
         f"{peak_mib:>6.0f} MiB peak"
     )
 
@@ -175,7 +178,8 @@ def main() -> None:
             _read_apart(path)
             if name == "azure":
                 packed = folder / "azure.gz"
-                packed.write_bytes(gzip.compress(path.read_bytes(), compresslevel=1))
+                with path.open("rb") as plain, gzip.open(packed, "wb", compresslevel=1) as file:
+                    shutil.copyfileobj(plain, file)
                 _read_apart(packed)
 
 

@@ -12,6 +12,7 @@ from engines.scheduling.config import BATCHING, POLICIES
 from workbench.units import parse_window, seconds, size_bytes
 from workloads.arrivals import ARRIVAL_PROCESSES
 from workloads.catalogue import workloads
+from workloads.lengths import length_distribution
 from workloads.modulation_text import modulation
 from workloads.names import unknown_name
 from workloads.thinking import KINDS as THINK_KINDS
@@ -43,9 +44,18 @@ def _one_of(kind: str, known: tuple[str, ...]) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _tokens(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if isinstance(value, str):
+        length_distribution(value)
+    return value
+
+
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(allow_inf_nan=False)]
 Milliseconds = Annotated[float, BeforeValidator(_milliseconds), Field(gt=0, allow_inf_nan=False)]
 Bytes = Annotated[int, BeforeValidator(_bytes), Field(gt=0)]
+Tokens = Annotated[str, BeforeValidator(_tokens)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -88,9 +98,10 @@ class TrafficSpec(Section):
     `rate` "auto" offers `share` of the measured capacity; of conversations it is the mean rate of
     requests, not of conversations. With `concurrency` the loop is closed and rate, share and
     arrival have no say. `arrival` is the workload's own (poisson for most) where it is not given;
-    `modulation` (`NAME:key=value,…`) changes the rate over time, `rate_file` holds absolute rates.
-    `warmup` is the first part of `duration`. `cancel_share` of the requests are given up by their
-    user `cancel_after` seconds after they were due.
+    `input_tokens` and `output_tokens` ("512", or "100..200") take the place of the workload's
+    lengths. `modulation` (`NAME:key=value,…`) changes the rate over time, `rate_file` holds
+    absolute rates. `warmup` is the first part of `duration`. `cancel_share` of the requests are
+    given up by their user `cancel_after` seconds after they were due.
     """
 
     workload: Annotated[str, _one_of("workload", tuple(w.name for w in workloads()))] = "chat"
@@ -108,6 +119,8 @@ class TrafficSpec(Section):
     warmup: Annotated[Seconds, Field(ge=0)] | None = None
     drain: Annotated[Seconds, Field(ge=0)] = 120.0
     calibration: Annotated[Seconds, Field(gt=0, le=600)] = 4.0
+    input_tokens: Tokens | None = None
+    output_tokens: Tokens | None = None
     shared_prefix_tokens: Annotated[int, Field(ge=0)] = 0
     cancel_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     cancel_after: Annotated[Seconds, Field(gt=0)] = 5.0

@@ -113,7 +113,7 @@ def _burst() -> Workload:
     code = _code()
     return Workload(
         name="burst",
-        description="code completion that comes in bursts: 30 s at 4x the rate, then 90 s of silence",
+        description="code completion in bursts: 30 s at 4x the rate, then 90 s of silence",
         source=(
             f"{code.source}. Its 8,819 arrivals have gaps of CV 13.15 and none in 73 % of the "
             "seconds, computed from the trace. Poisson arrivals that are off for 90 s and on for "

@@ -196,3 +196,14 @@ def _check_bounds(minimum: int, maximum: int) -> None:
             f"lengths from {minimum} to {maximum} tokens: give whole numbers with "
             "1 <= minimum <= maximum"
         )
+
+
+def length_distribution(text: str) -> LengthDistribution:
+    """Lengths in tokens as a command line writes them: `512`, or `100..200`, all as likely.
+
+    Raises `WorkloadError` for anything else.
+    """
+    low, dots, high = (part.strip() for part in text.partition(".."))
+    if low.isdecimal() and (high.isdecimal() or not dots):
+        return Uniform(int(low), int(high)) if dots else Fixed(int(low))
+    raise WorkloadError(f"{text!r}: give a number of tokens, such as 512, or a range, 100..200")

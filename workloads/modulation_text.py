@@ -29,6 +29,8 @@ class ModulationForm:
     options: Mapping[str, str] = field(default_factory=dict)
 
 
+_BEGIN: Final = {"begin": "begin_s"}
+
 MODULATIONS: Final[Mapping[str, ModulationForm]] = MappingProxyType(
     {
         "steady": ModulationForm(Steady, "steady", "the base rate throughout"),
@@ -48,13 +50,13 @@ MODULATIONS: Final[Mapping[str, ModulationForm]] = MappingProxyType(
             Sine,
             "sine:period=60s,amplitude=0.8,begin=0s",
             "a wave around the base rate",
-            {"period": "period_s", "amplitude": "amplitude", "begin": "begin_s"},
+            {"period": "period_s", "amplitude": "amplitude"} | _BEGIN,
         ),
         "diurnal": ModulationForm(
             Diurnal,
             "diurnal:period=24h,trough=0.25,peak=1.45,begin=0h",
             "day and night; the mean stays the base rate",
-            {"period": "period_s", "trough": "trough", "peak": "peak", "begin": "begin_s"},
+            {"period": "period_s", "trough": "trough", "peak": "peak"} | _BEGIN,
         ),
         "ramp": ModulationForm(
             Ramp,

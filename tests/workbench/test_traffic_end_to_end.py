@@ -101,6 +101,15 @@ def test_conversations_go_on_from_the_answers(tmp_path):
     assert pairs["cached_tokens"].sum() > known / 2, "histories are mostly in the cache"
 
 
+def test_lengths_can_be_set(tmp_path):
+    _, requests, _ = run(
+        tmp_path, "--rate", "20", "--duration", "1", "--warmup", "0",
+        "--input-tokens", "40", "--output-tokens", "2..3",
+    )  # fmt: skip
+    assert set(requests["prompt_tokens"]) == {40}
+    assert set(requests["output_tokens"]) == {2, 3}
+
+
 def test_users_who_leave_are_cancelled_and_counted(tmp_path):
     content, requests, report = run(
         tmp_path, "--rate", "20", "--duration", "1", "--warmup", "0",
@@ -152,6 +161,8 @@ def test_a_users_thought_takes_time(tmp_path):
         (["--target", "http://127.0.0.1:9/v1"], "give a rate (or a concurrency)"),
         (["--target", "ftp://127.0.0.1:9/v1", "--rate", "1"], "http"),
         (["--target", "http://127.0.0.1:9/v1", "--rate", "1"], "127.0.0.1:9"),
+        (["--input-tokens", "ten"], "give a number of tokens"),
+        (["--input-tokens", "9", "--workload", "agent"], "lengths of their own"),
         (["--workload", "longct"], "choose one of longctx"),
     ],
 )

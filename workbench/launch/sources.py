@@ -14,6 +14,7 @@ from workbench.spec import RunSpec
 from workloads.catalogue import workload
 from workloads.conversations.synthetic import SyntheticConversations
 from workloads.conversations.text_sets import TextConversations, read_text_set
+from workloads.lengths import length_distribution
 from workloads.request import SamplingParams
 from workloads.synthetic import SyntheticRequests
 from workloads.traces.detect import detect_format
@@ -54,6 +55,16 @@ def _workload(spec: RunSpec, target: Target) -> Content:
     chosen = workload(spec.traffic.workload)
     shared = spec.traffic.shared_prefix_tokens
     stream = target.token_stream()
+    inputs, outputs = spec.traffic.input_tokens, spec.traffic.output_tokens
+    if (inputs or outputs) and chosen.conversation is not None:
+        raise SpecError(
+            f"workload {chosen.name} is of conversations, whose turns have lengths of their own: "
+            "leave out --input-tokens and --output-tokens, or take another workload"
+        )
+    if inputs is not None:
+        chosen = replace(chosen, input_tokens=length_distribution(inputs))
+    if outputs is not None:
+        chosen = replace(chosen, output_tokens=length_distribution(outputs))
     if chosen.conversation is not None:
         source = SyntheticConversations(
             chosen.conversation, stream, seed=spec.seed, shared_prefix_tokens=shared
@@ -78,8 +89,7 @@ def _workload(spec: RunSpec, target: Target) -> Content:
 
 
 def _trace(spec: RunSpec, target: Target, path: Path) -> Content:
-    if spec.traffic.shared_prefix_tokens:
-        raise SpecError("a trace brings its own prompts: leave out --shared-prefix")
+    _only_for_workloads(spec)
     options = spec.trace_options()
     trace, changes = apply(read_trace(path, options), options, spec.seed)
     source = TraceRequests(
@@ -102,8 +112,21 @@ def _trace(spec: RunSpec, target: Target, path: Path) -> Content:
     return content
 
 
+def _only_for_workloads(spec: RunSpec) -> None:
+    traffic = spec.traffic
+    for name, given in (
+        ("--shared-prefix", traffic.shared_prefix_tokens),
+        ("--input-tokens", traffic.input_tokens),
+        ("--output-tokens", traffic.output_tokens),
+    ):
+        if given:
+            raise SpecError(
+                f"{spec.trace.file} brings its own prompts and lengths: leave out {name}"
+            )
+
+
 def _texts(spec: RunSpec, target: Target, path: Path) -> Content:
-    trace, traffic = spec.trace, spec.traffic
+    trace = spec.trace
     if target.encode is None:
         raise SpecError(
             f"{path} holds texts, and {spec.model.name} has no tokenizer to read them with"
@@ -112,8 +135,7 @@ def _texts(spec: RunSpec, target: Target, path: Path) -> Content:
     for name, given in (*stamped, ("scale_lengths", trace.scale_lengths != 1)):
         if given:
             raise SpecError(f"trace.{name}: {path} holds texts, which have no stamps or lengths")
-    if traffic.shared_prefix_tokens:
-        raise SpecError("texts are sent as they are: leave out --shared-prefix")
+    _only_for_workloads(spec)
     texts = read_text_set(str(path), skip_bad=trace.skip_bad)
     if trace.limit is not None:
         texts = replace(texts, dialogues=texts.dialogues[: trace.limit])

@@ -121,7 +121,12 @@ def _saturation(
         return "its backlog grew"
     if 2 * len({*slow, *behind}) > len(good):
         return "it achieved under 99 % of what was offered, or its backlog grew"
-    return _no_growth(good, below) or _no_use_of_more(good, above)
+    gains = [growth[0] for higher in above if (growth := _growth(good, higher)) is not None]
+    if gains and max(gains) >= _GAIN:
+        return ""  # more load still gives more
+    # An open loop's own figures tell whether it kept up; a closed loop always does.
+    closed = all(run.offered_per_s is None for run in good)
+    return "more load gives no more output" if closed and gains else _no_growth(good, below)
 
 
 def _fell_short(run: Figures) -> bool:
@@ -145,17 +150,6 @@ def _no_growth(good: list[Figures], below: Sequence[list[Figures]]) -> str:
             too_little = math.log(gain) < _LEAST_GROWTH * math.log(load)
             return f"no more output than at {lower[0].value:g}" if too_little else ""
     return ""
-
-
-def _no_use_of_more(good: list[Figures], above: Sequence[list[Figures]]) -> str:
-    """In a closed loop: no point with 25 % more load has 2 % more output.
-
-    An open loop's own figures tell whether it kept up; a closed loop always does.
-    """
-    if any(run.offered_per_s is not None for run in good):
-        return ""
-    gains = [growth[0] for higher in above if (growth := _growth(good, higher)) is not None]
-    return "more load gives no more output" if gains and max(gains) < _GAIN else ""
 
 
 def _growth(lower: list[Figures], higher: list[Figures]) -> tuple[float, float] | None:

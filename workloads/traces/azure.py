@@ -29,7 +29,9 @@ _STAMP: Final = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2})"
     r"(?:\.([0-9]{1,9}))?(Z|[+-][0-9]{2}:[0-9]{2})?"
 )
-_USUAL_REST: Final = r"^(?:\.[0-9]{1,9})?(?:\+00:00)?$"
+_USUAL: Final = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-5][0-9](?:\.[0-9]{1,9})?(?:\+00:00)?$"
+)
 
 
 class Azure(CsvFormat):
@@ -109,9 +111,9 @@ def _stamps_ns(stamps: pl.Series) -> Ints | None:
     """The same for a column; None unless all are usual."""
     import polars as pl
 
-    rest = stamps.str.slice(19)
-    if not rest.str.contains(_USUAL_REST).all():
+    if not stamps.str.contains(_USUAL).all():
         return None
+    rest = stamps.str.slice(19)
     seconds = stamps.str.slice(0, 19).str.to_datetime(
         "%Y-%m-%d %H:%M:%S", time_unit="us", strict=False, exact=True
     )

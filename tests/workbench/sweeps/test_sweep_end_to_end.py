@@ -11,8 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from workbench.cli.main import main
+from workbench.cli.main import build_parser, main
+from workbench.cli.sweep import sweep_from
 from workbench.runs.store import RunStore
+from workbench.sweeps.planner import Grid, Search
 from workbench.sweeps.state import SweepFolder
 
 TINY = ["--model", "random:tiny", "--device", "cpu", "--threads", "1", "--max-model-len", "512"]
@@ -82,6 +84,7 @@ def test_a_sweep_of_two_rates_is_two_saved_runs_and_one_json(home):
     assert done.stderr.count("\nrate ") == 2 and "\x1b" not in done.stderr
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_the_sweep_and_resume_runs_only_what_is_left(home):
     words = [*TINY, "--concurrency", "1,2", "--duration", "2.5"]
     process = start(*words)
@@ -105,6 +108,7 @@ def test_ctrl_c_saves_the_sweep_and_resume_runs_only_what_is_left(home):
     assert "verdict" in done.stdout and "sweep folder:" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_resumes_in_its_own_folder_and_runs_vanished_points_again(home, tmp_path):
     out = tmp_path / "mine"
     words = [*TINY, "--rate", "10,20", "--duration", "2.5", "--out", str(out)]
@@ -158,6 +162,29 @@ def test_bad_use_is_told_before_anything_is_run(words, message, home, capsys):
     assert main(["sweep", *words]) == 2
     assert message in capsys.readouterr().err
     assert not (home / "runs").exists() and not (home / "sweeps").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "plan"),
+    [
+        ([], Search("rate", None, None, 0.25)),
+        (["--rate", "2..32"], Search("rate", 2, 32, 0.25)),
+        (["--concurrency", "1..8/3", "--repeat", "2"], Grid((1, 4, 8), whole=False, repeats=2)),
+        (["--rate", "1,2", "--slo", "ttft=1s"], Grid((1, 2), target=0.9)),
+        (
+            ["--find", "max-goodput", "--slo", "ttft=1s", "--attainment", "0.95"],
+            Search("rate", None, None, 0.05, 0.95, find=True),
+        ),
+        (
+            ["--rate", "1..8", "--slo", "ttft=1s", "--require-attainment", "0.8"],
+            Search("rate", 1, 8, 0.25, 0.8),
+        ),
+        # A server that isn't ours has no capacity that could be measured.
+        (["--target", "http://127.0.0.1:9/v1"], Search("rate", 1, None, 0.25)),
+    ],
+)
+def test_the_flags_make_the_plan(words, plan):
+    assert sweep_from(build_parser("sweep").parse_args(["sweep", *words])).plan == plan
 
 
 def test_a_point_that_cannot_begin_ends_the_sweep_at_once(home):

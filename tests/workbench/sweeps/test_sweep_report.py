@@ -166,8 +166,8 @@ def test_the_pareto_front_leaves_out_what_another_beats():
 
 def test_a_saturated_point_that_gave_less_than_a_higher_one_shows_a_disturbance():
     quiet = [run(4, fell_behind=True, tokens=390.0), run(8, fell_behind=True, tokens=400.0)]
-    assert outcome_of("rate", FIND, quiet, ended=True).notes == ["Not even 4 req/s passes; lower "
-                                                                 "the range, or relax the SLO."]  # fmt: skip
+    notes = outcome_of("rate", FIND, quiet, ended=True).notes
+    assert notes == ["Not even 4 req/s passes; lower the range, or relax the SLO."]
     disturbed = [run(4, fell_behind=True, tokens=150.0), quiet[1]]
     notes = outcome_of("rate", FIND, [run(2), *disturbed], ended=True).notes
     assert any("4 is saturated at 150 tok/s, but 8 gave 400" in note for note in notes)

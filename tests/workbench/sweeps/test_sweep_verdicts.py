@@ -85,6 +85,10 @@ def test_saturation_shows_in_throughput_that_stops_growing():
     assert verdicts(run(4, tokens=1000), run(6, tokens=1001, measured=29, met=29))[1] != SATURATED
 
 
+def test_a_dip_under_more_output_is_no_saturation():
+    assert verdicts(run(4, tokens=100), run(8, tokens=80), run(16, tokens=150)) == [OK, OK, OK]
+
+
 def test_growth_is_seen_against_what_was_offered_in_fact():
     slow = run(8, tokens=104, offered_per_s=4.2)
     assert verdicts(run(4, tokens=100), slow) == [OK, OK]
