@@ -11,6 +11,7 @@ Connections are kept alive and taken by whichever request waits longest:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from collections import deque
@@ -20,6 +21,8 @@ import httptools
 from engines.base import Clock
 from engines.remote.address import Address
 from engines.remote.transport import Outgoing, Sink
+
+CLOSED = "the server closed the connection"
 
 
 def why_no_connection(error: BaseException, connect_s: float) -> str:
@@ -206,6 +209,10 @@ class Connection(asyncio.Protocol):
     def drop(self) -> None:
         """Closes it at once, without a word to the sink."""
         self._call = None
+        sock = self._transport.get_extra_info("socket")
+        if sock is not None:
+            with contextlib.suppress(OSError):  # the other side was first
+                sock.shutdown(socket.SHUT_RDWR)  # `abort` alone waits for the loop's next turn
         self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
@@ -219,7 +226,7 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if self._call is call:
-                self._broke(f"the answer is not HTTP/1.1: {error}")
+                self._broke(f"the answer is not HTTP: {error}")
             return
         if self._whole and self._call is call:
             self._finish()
@@ -242,7 +249,7 @@ class Connection(asyncio.Protocol):
             call.sink.resent(self._pool.clock())
             self._pool.enqueue(call, fresh=True)
         else:
-            call.broke("the server closed the connection" + ("" if exc is None else f": {exc}"))
+            call.broke(CLOSED)
 
     def _finish(self) -> None:
         call, self._call = self._call, None

@@ -87,7 +87,7 @@ class RemoteEngine(Engine):
 
     @property
     def has_work(self) -> bool:
-        return bool(self._live)
+        return bool(self._live or self._over)
 
     @property
     def max_model_len(self) -> int:

@@ -10,7 +10,7 @@ import httpx
 
 from engines.base import Clock
 from engines.remote.address import Address
-from engines.remote.direct import why_no_connection
+from engines.remote.direct import CLOSED, why_no_connection
 from engines.remote.transport import Outgoing, Sink
 
 
@@ -83,8 +83,11 @@ class HttpxTransport:
             reason = why_no_connection(TimeoutError(), self._connect_s)
         except httpx.ConnectError as error:
             reason = why_no_connection(_cause(error), self._connect_s)
-        except (httpx.ReadError, httpx.RemoteProtocolError, httpx.WriteError) as error:
-            reason = f"the server closed the connection: {error}".removesuffix(": ")
+        except (httpx.ReadError, httpx.WriteError, httpx.CloseError):
+            reason = CLOSED
+        except httpx.RemoteProtocolError as error:
+            gone = "closed" in str(error) or "disconnected" in str(error)
+            reason = CLOSED if gone else f"the answer is not HTTP: {error}"
         except httpx.HTTPError as error:
             reason = f"{type(error).__name__}: {error}"
         finally:

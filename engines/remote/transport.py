@@ -52,7 +52,7 @@ class Call(Protocol):
     """A request under way."""
 
     def abandon(self) -> None:
-        """Closes its connection at once; the sink hears no more."""
+        """Closes its connection, at once or at the loop's next turn; the sink hears no more."""
         ...
 
 

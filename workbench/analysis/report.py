@@ -189,7 +189,7 @@ def _traffic(run: Mapping[str, Any]) -> str:
         at(planned, "what") or at(traffic, "workload"),
         at(planned, "arrival") or at(traffic, "arrival"),
         f"{quantity(rate, 'req/s')}{auto}" if isinstance(rate, int | float) else "",
-        f"{concurrency} at a time" if concurrency else "",
+        f"{concurrency} at a time" if concurrency and not planned else "",
         f"seed {seed}" if seed is not None else "",
     )
 

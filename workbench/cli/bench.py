@@ -30,11 +30,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     prefix.add_argument("--prefix", type=int, default=1000, metavar="TOKENS", help="default 1000")
     prefix.add_argument("--rate", type=float, default=0.3, metavar="N", help="default 0.3 req/s")
     prefix.add_argument("--duration", type=seconds, default=60.0, metavar="S", help="default 60")
+    http = kinds.add_parser("http", help="the remote engine against a local server of no delay")
+    http.add_argument("--client", default="direct,httpx", metavar="NAME,…", help="direct,httpx")
+    http.add_argument("--seconds", type=seconds, default=5.0, metavar="S", help="a figure, 5")
+    http.add_argument("--concurrency", type=int, default=64, metavar="N", help="default 64")
+    http.add_argument("--rate", type=float, default=500.0, metavar="N", help="default 500 req/s")
     for each in (compute, recorder, prefix):
         each.add_argument("--model", default="smollm2-135m-instruct", metavar="NAME")
         each.add_argument("--device", default="auto", metavar="NAME")
         each.add_argument("--dtype", default="auto", metavar="NAME")
-    for each in (loop, compute, recorder, prefix):
+    for each in (loop, compute, recorder, prefix, http):
         each.add_argument("--json", action="store_true", help="as JSON")
 
 
@@ -51,6 +56,11 @@ def execute(arguments: argparse.Namespace) -> int:
         batches = [int(part) for part in arguments.batch.split(",")]
         options = _options(arguments, max_num_seqs=max(batches), max_num_batched_tokens=512)
         result = run_compute(options, arguments.prompt, arguments.output, batches, arguments.peer)
+    elif arguments.kind == "http":
+        from workbench.bench.http import run_http
+
+        clients = arguments.client.split(",")
+        result = run_http(clients, arguments.seconds, arguments.concurrency, arguments.rate)
     elif arguments.kind == "recorder":
         from workbench.bench.ab import run_recorder
 

@@ -83,7 +83,7 @@ class Screen:
             head.append(f"  {progress}")
         if now_ns is not None:
             duration = float(content.get("duration_s") or self.spec.traffic.duration_s)
-            elapsed = now_ns / 1e9
+            elapsed = max(0, now_ns) / 1e9
             share = min(1.0, elapsed / duration)
             cells = 20 if self.console.width >= 100 else 10
             filled = round(share * cells)

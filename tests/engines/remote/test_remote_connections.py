@@ -59,15 +59,18 @@ def test_a_cancelled_request_closes_its_connection(serve, connect, client):
     server = serve(first_ms=5, per_token_ms=20)
     rig = connect(server, http_client=client)
     rig.submit(0, max_tokens=500)
+    while not server.seen()["sent_ns"].get("0", [])[3:]:
+        rig.step()
+    rig.step()
+    record = rig.engine.cancel(0, reason="enough")
+    assert rig.engine.cancel(0) is None and not rig.engine.has_work
+    if client == "httpx":  # a task, which is cancelled when the loop runs next
+        rig.submit(1, max_tokens=1)
+        rig.finish()
+    end = time.monotonic() + 10
     while server.seen()["dropped"] == 0:
-        if rig.engine.has_work and rig.engine.state().running:
-            for _ in range(10):
-                rig.step()
-            record = rig.engine.cancel(0, reason="enough")
-            assert rig.engine.cancel(0) is None and not rig.engine.has_work
-            if client == "httpx":  # a task, which needs a turn of the loop to be cancelled
-                rig.submit(1)
-        rig.step(rig.clock())
+        assert time.monotonic() < end
+    rig.step()
     assert (record.status, record.first_token_ns >= 0) == ("cancelled", True)
     assert record.reason == f"enough, after {record.output_tokens} tokens"
     assert sum(tokens for _, tokens in rig.emitted(0)) == record.output_tokens > 0
@@ -92,14 +95,16 @@ def test_a_redirect_within_the_server_is_followed(serve, connect, client):
 
 
 def test_both_clients_make_the_same_records(serve, connect):
+    faults = dict(enumerate(FAULTS))
+
     def told(client):
-        server = serve(faults=dict(enumerate(FAULTS)), tokens_per_chunk=3, per_token_ms=1)
+        server = serve(faults=faults, tokens_per_chunk=3, per_token_ms=1)
         limits = {"stall_s": 0.3, "first_byte_s": 0.3}
         rig = connect(server, http_client=client, keep_answers=True, **limits)
         return {
             request_id: (
                 record.status,
-                record.reason.partition(":")[0].partition(",")[0].removesuffix(" before an answer"),
+                record.reason,
                 record.prompt_tokens,
                 record.cached_tokens,
                 record.output_tokens,

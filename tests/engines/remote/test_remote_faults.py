@@ -17,7 +17,7 @@ FAULTS = {
     "html": "the answer is text/html, not a stream of events",
     "error-object": "the server said mid-stream: out of KV blocks, after 2 tokens",
     "redirect": "HTTP 307, a redirect to another place: http://example.invalid/v1/chat",
-    "garbage": "",
+    "garbage": "the answer is not HTTP: ",
 }
 LIMITS = {"stall_s": 0.4, "first_byte_s": 0.6}
 
@@ -65,7 +65,8 @@ def test_retries_are_made_where_asked_for_and_noted(serve, connect):
     retries = [(e.request_id, e.detail) for e in rig.events if e.kind == "retry"]
     assert sorted(request_id for request_id, _ in retries) == [1, 1, 3, 3]
     assert dict(retries)[1].startswith("2: HTTP 500: the engine died")
-    assert server.seen()["requests"] == 4 + 4  # never one that had begun to answer
+    resent = rig.engine.describe()["resent_on_stale_connection"]
+    assert server.seen()["requests"] == 4 + 4 + resent  # never one that had begun to answer
 
 
 def test_without_retries_nothing_is_sent_twice(serve, connect):
