@@ -56,6 +56,8 @@ class Address:
             return None
         if (parts.scheme, parts.hostname, port) != (self.scheme, self.host, self.port):
             return None
+        if any(not "!" <= character <= "~" for character in parts.path + parts.query):
+            return None  # it could not stand in a request's first line
         return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 

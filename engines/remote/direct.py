@@ -15,6 +15,7 @@ import contextlib
 import socket
 import ssl
 from collections import deque
+from typing import cast
 
 import httptools
 
@@ -36,6 +37,13 @@ def why_no_connection(error: BaseException, connect_s: float) -> str:
     if isinstance(error, ssl.SSLError):
         return f"TLS failed: {error.reason or error}"
     return f"connect failed: {getattr(error, 'strerror', None) or error}"
+
+
+def raise_in_loop(task: asyncio.Task[None]) -> None:
+    """Hands what a finished task raised to its loop's exception handler."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        task.get_loop().call_exception_handler({"message": str(error), "exception": error})
 
 
 class DirectTransport:
@@ -108,12 +116,16 @@ class DirectTransport:
         except OSError as error:
             self._no_connection(why_no_connection(error, self._connect_s))
         else:
+            if not connection.usable:
+                self._no_connection(CLOSED)
+                return
             self.opened += 1
             self._open.add(connection)
             self.free(connection)
 
     def _connected(self, task: asyncio.Task[None]) -> None:
         self._opening.discard(task)
+        raise_in_loop(task)
         self._open_more()
 
     def _no_connection(self, reason: str) -> None:
@@ -191,8 +203,7 @@ class Connection(asyncio.Protocol):
         self._new_parser()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
 
     @property
     def usable(self) -> bool:

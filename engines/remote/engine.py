@@ -164,6 +164,11 @@ class RemoteEngine(Engine):
             emitted_ns=np.array(stamps, np.int64),
         )
 
+    def rest(self, seconds: float) -> None:
+        """Lets the loop run: the server's metrics are read while nothing is under way, too."""
+        now_ns = self.clock()
+        self._run(now_ns, now_ns + round(seconds * 1e9))
+
     def _run(self, now_ns: int, until_ns: int | None) -> None:
         """Runs the loop; at least one turn of it, however late it is."""
         wait_ns = _SLICE_NS if until_ns is None else min(_SLICE_NS, until_ns - now_ns)
@@ -209,8 +214,11 @@ class RemoteEngine(Engine):
     # What exchanges call
 
     def emit(self, request_id: int, tokens: int, now_ns: int) -> None:
-        """Tokens that a request got at `now_ns`."""
+        """Tokens that a request got at `now_ns`; chunks that came together are one emission."""
         ids, counts, stamps = self._emitted
+        if ids and ids[-1] == request_id and stamps[-1] == now_ns:
+            counts[-1] += tokens
+            return
         ids.append(request_id)
         counts.append(tokens)
         stamps.append(now_ns)

@@ -134,31 +134,34 @@ class Exchange:
             if kind.lower() == "text/event-stream":
                 self._parser = SseParser()
             else:
-                self.reason = f"the answer is {kind[:60]}, not a stream of events"
+                self.reason = f"the answer is {self._owner.key.brief(kind)}, not a stream of events"
 
     def received(self, data: bytes, now_ns: int) -> None:
         self.heard_ns = now_ns
-        if self._parser is None:
+        parser = self._parser
+        if parser is None:
             if len(self._answer) < _LONGEST_ERROR:
                 self._answer += data
             return
         try:
-            events = self._parser.feed(data)
+            events = parser.feed(data)
         except SseError as error:
             self._end(Status.FAILED, str(error), now_ns)
             return
         for event in events:
-            self._event(event, now_ns)
+            if self._parser is parser:  # else it was sent again, and the rest is of the old answer
+                self._event(event, now_ns)
 
     def ended(self, now_ns: int) -> None:
         if not self.open:
             return
-        if self._parser is None:
+        parser = self._parser
+        if parser is None:
             self._refused(now_ns)
             return
-        for event in self._parser.close():
+        for event in parser.close():
             self._event(event, now_ns)
-        if self.open:
+        if self.open and self._parser is parser:
             self._complete(now_ns)
 
     def broke(self, reason: str, now_ns: int) -> None:
@@ -247,13 +250,13 @@ class Exchange:
     def _redirected(self, status: int, location: str, now_ns: int) -> None:
         path = self._owner.options.address.redirected(self.path, location)
         self._redirects += 1
+        where = self._owner.key.brief(path or location)
         if path is not None and status in _KEPT_METHOD and self._redirects <= _MOST_REDIRECTS:
             self._abandon()
-            self._owner.note("redirect", self.request.request_id, 0, f"HTTP {status} to {path}")
+            self._owner.note("redirect", self.request.request_id, 0, f"HTTP {status} to {where}")
             self._owner.again(self, path, 0.0)
             return
         why = "to another place" if path is None else "that can't be followed"
-        where = self._owner.key.brief(location)
         self._abandon()
         self._end(Status.FAILED, f"HTTP {status}, a redirect {why}: {where}", now_ns)
 

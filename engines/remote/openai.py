@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -45,12 +44,8 @@ class Dialect:
         end = "/chat/completions" if self.chat else "/completions"
         return self._options.address.path + end
 
-    def body(self, request: Request) -> bytes:
-        """The request's JSON."""
-        return json.dumps(self.fields(request)).encode()
-
     def fields(self, request: Request) -> dict[str, Any]:
-        """The body, before it is JSON."""
+        """The body of a request, before it is JSON."""
         sampling = request.sampling
         fields: dict[str, Any] = {"model": self._model}
         if self.chat:

@@ -68,7 +68,7 @@ def story_of(exchange: Exchange, text: TokenText, keep_answer: bool) -> Story:
         prompt_tokens=request.prompt_tokens if prompt_tokens is None else prompt_tokens,
         max_tokens=request.max_tokens,
         output_tokens=output_tokens,
-        first_tokens=counts[0] if counts else 0,
+        first_tokens=_first_tokens(stamps, counts),
         cached_tokens=cached or 0,
         preemptions=0,
         recomputed_tokens=0,
@@ -82,6 +82,12 @@ def story_of(exchange: Exchange, text: TokenText, keep_answer: bool) -> Story:
     )
     told = exchange.status is Status.OK and bool(stamps) and usage is not None
     return Story(record, emissions, output_tokens / len(stamps) if told else 0.0)
+
+
+def _first_tokens(stamps: list[int], counts: list[int]) -> int:
+    """Tokens of the first emission: of all chunks whose bytes came together."""
+    together = zip(stamps, counts, strict=True)
+    return sum(tokens for stamp, tokens in together if stamp == stamps[0])
 
 
 def _started_ns(timing: dict[str, Any] | None, admitted_ns: int, first_ns: int) -> int:

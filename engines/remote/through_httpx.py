@@ -10,7 +10,7 @@ import httpx
 
 from engines.base import Clock
 from engines.remote.address import Address
-from engines.remote.direct import CLOSED, why_no_connection
+from engines.remote.direct import CLOSED, raise_in_loop, why_no_connection
 from engines.remote.transport import Outgoing, Sink
 
 
@@ -52,6 +52,7 @@ class HttpxTransport:
     def send(self, outgoing: Outgoing, sink: Sink) -> HttpxCall:
         call = HttpxCall(sink)
         call.task = self._loop.create_task(self._exchange(outgoing, call))
+        call.task.add_done_callback(raise_in_loop)
         self._calls.add(call)
         return call
 

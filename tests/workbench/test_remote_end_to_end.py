@@ -11,8 +11,9 @@ import polars as pl
 import psutil
 import pytest
 
+from engines.remote.server_metrics import SERVER_COLUMNS
 from workbench.bench.timed_server import TimedOptions, TimedServer
-from workbench.runs.schema import EMISSIONS, REQUESTS
+from workbench.runs.schema import EMISSIONS, REQUESTS, SERVER
 
 KEY = "sk-never-to-be-seen"
 
@@ -73,6 +74,10 @@ def test_a_remote_run_has_the_columns_of_a_local_one(tmp_path):
     assert table(out, "server").height == summary["server"]["samples"]
     for said in (server.url, "chat", "Server", "Running"):
         assert said in report
+
+
+def test_the_servers_table_is_what_is_read_from_its_metrics():
+    assert SERVER.names == SERVER_COLUMNS
 
 
 def test_two_processes_send_the_same_as_one(tmp_path):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from workbench.analysis.metrics import Window
@@ -57,19 +59,21 @@ class Load:
         achieved_per_s: achieved rate, req/s: admitted requests of the window ÷ the time from its
             start to the later of its end and the last of their admissions.
         achieved_share: achieved ÷ offered.
-        in_flight_start, in_flight_middle, in_flight_end: requests scheduled but not ended at the
-            window's start, middle and end: the backlog.
-        fell_behind: the backlog grew over the window by more than a tenth of its requests and by
-            at least 4, and at least a quarter of that in the second half: a run that only fills
-            up to its steady state at the start is not behind.
+        in_flight_start, in_flight_end: requests scheduled but not ended at the window's start and
+            end.
+        in_flight_expected: how many there would be at its end if all had taken as long as the
+            first quarter of the requests did: a run that only fills up to its steady state has as
+            many, a backlog has more.
+        fell_behind: there were more than that, by two standard errors and 2 requests: the
+            backlog grew.
     """
 
     offered_per_s: float | None
     achieved_per_s: float | None
     achieved_share: float | None
     in_flight_start: int
-    in_flight_middle: int
     in_flight_end: int
+    in_flight_expected: float | None
     fell_behind: bool
 
 
@@ -84,18 +88,31 @@ def load(requests: pl.DataFrame, measured: pl.DataFrame, window: Window) -> Load
     achieved = admitted.len() / achieved_s if has_rates else None
     share = achieved / offered if achieved is not None and offered else None
 
-    middle_ns = (window.start_ns + window.end_ns) // 2
-    start, middle, end = (
-        _in_flight(requests, time_ns) for time_ns in (window.start_ns, middle_ns, window.end_ns)
-    )
-    growth = end - start
-    fell_behind = growth > max(3.0, 0.1 * measured.height) and end - middle >= growth / 4
-    return Load(offered, achieved, share, start, middle, end, fell_behind)
+    start, end = (_in_flight(requests, time_ns) for time_ns in (window.start_ns, window.end_ns))
+    expected, error = _expected_in_flight(requests, window.end_ns)
+    fell_behind = expected is not None and end > expected + 2 * error + 2
+    return Load(offered, achieved, share, start, end, expected, fell_behind)
 
 
 def _in_flight(requests: pl.DataFrame, time_ns: int) -> int:
     ended = (pl.col("finished_ns") <= time_ns).fill_null(False)
     return requests.filter((pl.col("scheduled_ns") <= time_ns) & ~ended).height
+
+
+def _expected_in_flight(requests: pl.DataFrame, time_ns: int) -> tuple[float | None, float]:
+    """How many would be in flight had all taken as long as the first quarter, and the standard
+    error of that: of the number itself (Poisson), and of the mean over that quarter."""
+    scheduled = requests.filter(pl.col("scheduled_ns") <= time_ns).sort("scheduled_ns")
+    arrivals_ns = scheduled["scheduled_ns"].to_numpy()
+    first = scheduled.head(-(-scheduled.height // 4))
+    if first.height < 2:
+        return None, 0.0
+    lasted = first.select(pl.col("finished_ns") - pl.col("scheduled_ns")).to_series()
+    lasted_ns = lasted.fill_null(time_ns + 1).to_numpy()
+    # For each of them: requests that would still be there, had they all lasted as long.
+    in_flight = len(arrivals_ns) - np.searchsorted(arrivals_ns, time_ns - lasted_ns, side="right")
+    expected = float(in_flight.mean())
+    return expected, math.sqrt(expected + float(in_flight.var(ddof=1)) / first.height)
 
 
 def _rate(count: int, length_s: float) -> float | None:

@@ -6,6 +6,7 @@ second from one process, and a 99th percentile of the scheduling error of 5 ms a
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from dataclasses import dataclass, field
@@ -26,13 +27,17 @@ from workloads.request import Request, SamplingParams
 from workloads.traffic import ClosedLoop, OpenLoop, Traffic
 
 _PROMPT_TOKENS, _OUTPUT_TOKENS = 64, 8
+_GAP_MS = 5.0
 BAR_REQUESTS_PER_S = 1500.0
 BAR_P99_MS = 5.0
 
 
 def run_http(clients: list[str], seconds: float, concurrency: int, rate_per_s: float) -> Any:
-    """The figures of each of `clients` ("direct", "httpx"): a closed loop of `concurrency`, and
-    Poisson arrivals of `rate_per_s`, each for `seconds`."""
+    """The figures of each of `clients` ("direct", "httpx"), each taken for `seconds`.
+
+    A closed loop of `concurrency`, whose answers come as fast as they can; one of four times as
+    many, whose chunks come 5 ms apart and so one by one; and Poisson arrivals of `rate_per_s`.
+    """
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     pinned = len(cores) > 1
     if pinned:
@@ -41,6 +46,11 @@ def run_http(clients: list[str], seconds: float, concurrency: int, rate_per_s: f
         with TimedServer(TimedOptions(cpu=cores[0] if pinned else -1)) as server:
             closed = [_closed(server, client, seconds, concurrency) for client in clients]
             opened = [_open(server, client, seconds, rate_per_s) for client in clients]
+        spaced_options = TimedOptions(
+            cpu=cores[0] if pinned else -1, first_ms=_GAP_MS, per_token_ms=_GAP_MS
+        )
+        with TimedServer(spaced_options) as server:
+            spaced = [_closed(server, client, seconds, 4 * concurrency) for client in clients]
     finally:
         if pinned:
             os.sched_setaffinity(0, set(cores))
@@ -50,6 +60,7 @@ def run_http(clients: list[str], seconds: float, concurrency: int, rate_per_s: f
         "own_core_each": pinned,
         "bar_requests_per_s": BAR_REQUESTS_PER_S,
         "closed_loop": closed,
+        "closed_loop_chunks_5_ms_apart": spaced,
         "bar_scheduling_error_p99_ms": BAR_P99_MS,
         "open_loop": opened,
     }
@@ -124,6 +135,8 @@ def _drive(server: TimedServer, client: str, traffic_of: Any) -> tuple[_Kept, fl
     process, other = psutil.Process(), psutil.Process(server.pid)
     try:
         traffic = traffic_of(_OneText(built.encode))
+        gc.collect()
+        gc.freeze()  # as a run does: a collection of all that was loaded takes tens of ms
         clock.start()
         before = sum(process.cpu_times()[:2]), sum(other.cpu_times()[:2])
         started = time.perf_counter()
@@ -131,6 +144,7 @@ def _drive(server: TimedServer, client: str, traffic_of: Any) -> tuple[_Kept, fl
         spent_s = time.perf_counter() - started
         after = sum(process.cpu_times()[:2]), sum(other.cpu_times()[:2])
     finally:
+        gc.unfreeze()
         built.engine.close()
     client_percent, server_percent = (
         (b - a) / spent_s * 100 for a, b in zip(before, after, strict=True)

@@ -32,6 +32,8 @@ class Content(ABC):
         requests_per_start: requests that follow from one arrival: the mean turns of a
             conversation, 1 otherwise.
         most: requests that there are; None is without end.
+        lasts_s: seconds from an arrival to the last request that follows from it, on average,
+            the time of answers left out; 0 where there is one request.
     """
 
     def __init__(self, what: str, notes: tuple[str, ...] = ()) -> None:
@@ -40,6 +42,7 @@ class Content(ABC):
         self.stamps_ns: Ints | None = None
         self.requests_per_start = 1.0
         self.most: int | None = None
+        self.lasts_s = 0.0
 
     def ends_s(self, times_ns: Ints, duration_s: float) -> float:
         """Seconds after which nothing more can come, begun at these times."""
@@ -121,6 +124,9 @@ class TraceSessions(Requests):
         self._session: Ints = session.astype(np.int64)
         self._within_ns = trace.arrival_ns
         self.requests_per_start = float(counts.mean())
+        last_ns = np.zeros(len(counts), np.int64)
+        np.maximum.at(last_ns, self._session, self._within_ns)
+        self.lasts_s = float(last_ns.mean()) / 1e9
 
     def ends_s(self, times_ns: Ints, duration_s: float) -> float:
         """See `Content`."""
@@ -172,7 +178,7 @@ class Conversations(Content):
         self._max_model_len = max_model_len
         self._sampling = sampling
         self._history_computed = history_computed
-        self.requests_per_start = _mean_turns(source, max_model_len)
+        self.requests_per_start, self.lasts_s = _means(source, max_model_len)
 
     def open_loop(self, times_ns: Ints, duration_s: float, shard: Shard) -> Traffic:
         """See `Content`."""
@@ -219,15 +225,16 @@ class Conversations(Content):
         return (*self.notes, f"{ended} {CONVERSATION_RULE}")
 
 
-def _mean_turns(source: ConversationSource, max_model_len: int | None) -> float:
-    """Turns that a conversation gets to take before it no longer fits the context, on average."""
-    taken = []
+def _means(source: ConversationSource, max_model_len: int | None) -> tuple[float, float]:
+    """Turns that a conversation gets to take before it no longer fits the context, and the
+    seconds of the gaps between them, on average."""
+    turns = gaps_ns = 0
     for session in range(_SAMPLE_SESSIONS):
-        history = turns = 0
-        for turn in source.conversation(session).turns:
+        history = 0
+        for number, turn in enumerate(source.conversation(session).turns):
             history = (history if turn.history else 0) + turn.new_tokens + turn.output_tokens
-            if turns and max_model_len is not None and history > max_model_len:
+            if number and max_model_len is not None and history > max_model_len:
                 break
             turns += 1
-        taken.append(turns)
-    return float(np.mean(taken))
+            gaps_ns += turn.gap_ns if number else 0
+    return turns / _SAMPLE_SESSIONS, gaps_ns / _SAMPLE_SESSIONS / 1e9

@@ -29,6 +29,7 @@ Ints = npt.NDArray[np.int64]
 
 CALIBRATION_REQUESTS = 512
 _NS_PER_S = 1_000_000_000
+_SHORT_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class TrafficPlan:
             trace's own stamps are replayed.
         arrival: when requests come, in words.
         calibration: how the rate was found; None where it was given.
+        notes: sentences on when requests come that a reader must know.
     """
 
     content: Content
@@ -50,16 +52,17 @@ class TrafficPlan:
     rate_per_s: float | None
     arrival: str
     calibration: dict[str, Any] | None
+    notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The fields of `run.json`."""
-        notes = self.content.closing_notes(self.traffic)
+        notes = [*self.notes, *self.content.closing_notes(self.traffic)]
         return {
             "duration_s": self.duration_s,
             "warmup_s": self.warmup_s,
             "rate_per_s": self.rate_per_s,
             "calibration": self.calibration,
-            "traffic": {"what": self.content.what, "arrival": self.arrival, "notes": list(notes)},
+            "traffic": {"what": self.content.what, "arrival": self.arrival, "notes": notes},
         }
 
 
@@ -142,8 +145,19 @@ def _at_rate(
     duration_s = content.ends_s(times_ns, duration_s)
     offered = starts_per_s * arrivals.mean_factor(duration_s) * content.requests_per_start
     loop = content.open_loop(times_ns, duration_s, shard)
-    return TrafficPlan(
-        content, loop, duration_s, _warmup(spec, duration_s), offered, said, calibration
+    notes = _slow_start(content, duration_s, offered)
+    warmup_s = _warmup(spec, duration_s)
+    return TrafficPlan(content, loop, duration_s, warmup_s, offered, said, calibration, notes)
+
+
+def _slow_start(content: Content, duration_s: float, rate_per_s: float) -> tuple[str, ...]:
+    """A note where the later turns of conversations come too late for a run of this length."""
+    if content.lasts_s < _SHORT_SHARE * duration_s:
+        return ()
+    return (
+        f"Conversations last {content.lasts_s:.3g} s on average besides their answers, and the "
+        f"run {duration_s:.3g} s: the rate of {rate_per_s:.3g} requests per second is reached only "
+        "in one that is much longer.",
     )
 
 

@@ -157,6 +157,9 @@ def drive(
     ended_ns = clock()
     why = f"stopped: {interrupted}" if interrupted else "the run ended first"
     unfinished = _end_all(engine, record, Status.UNFINISHED, why)
+    rest = engine.step(ended_ns)  # what a remote engine had still to tell of them
+    if rest is not None:
+        record.step(rest)
     last = traffic.last_scheduled_ns
     return LoopEnd(ended_ns, -1 if last is None else last, traffic.offered, unfinished, interrupted)
 

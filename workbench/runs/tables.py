@@ -50,6 +50,14 @@ def from_segments(segments: Iterable[SegmentTables]) -> Tables:
         tables[table.name] = (
             pl.concat(frames) if frames else pl.DataFrame(schema=polars_schema(table))
         )
+    if any("time_ns" in part.get("emissions", {}) for part in parts):
+        # Tokens of one piece that were counted in two goes are one emission.
+        tables[EMISSIONS.name] = (
+            tables[EMISSIONS.name]
+            .group_by("step", "time_ns", "request_id", maintain_order=True)
+            .agg(pl.col("tokens").sum())
+            .sort("time_ns", maintain_order=True)
+        )
     return tables
 
 

@@ -143,6 +143,34 @@ def test_a_role_is_no_token_and_the_servers_count_wins(emitting):
     assert by_stamp == {11 * MS: 4, 12 * MS: 2, 13 * MS: 2}
 
 
+def test_chunks_that_come_together_are_one_emission():
+    request = Request(0, 0, np.arange(5, dtype=np.int32), 16)
+    exchange = Exchange(Alone(), request, 0)
+    exchange.sent(MS)
+    exchange.answered(200, {"content-type": "text/event-stream"}, 2 * MS)
+    chunks = [delta(content="a"), delta(content="b"), delta("length", content="c"), usage(3)]
+    data = [b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks]
+    exchange.received(data[0] + data[1], 10 * MS)
+    exchange.received(data[2] + data[3], 12 * MS)
+    exchange.ended(13 * MS)
+    record = story_of(exchange, Characters(), False).record
+    assert (record.first_tokens, record.output_tokens) == (2, 3)
+
+
+def test_a_retried_answer_leaves_nothing_behind():
+    class Again(Alone):
+        def again(self, exchange, path, delay_s):
+            exchange.restart()
+
+    request = Request(0, 0, np.arange(5, dtype=np.int32), 16)
+    exchange = Exchange(Again(retries=1), request, 0)
+    exchange.sent(MS)
+    exchange.answered(200, {"content-type": "text/event-stream"}, 2 * MS)
+    error = b'data: {"error": {"message": "busy"}}\n\n'
+    exchange.received(error + b'data: {"choices": [{"text": "late"}]}\n\ndata: [DONE]\n\n', 3 * MS)
+    assert exchange.open and exchange.texts == [] and exchange.sent_ns == -1
+
+
 def test_the_stop_token_has_no_text_but_a_time():
     record, emissions = story(delta(content="abc"), delta(content="abc"), delta("stop"), usage(3))
     assert record.output_tokens == 3 and record.last_token_ns == 12 * MS

@@ -99,7 +99,7 @@ def test_both_clients_make_the_same_records(serve, connect):
 
     def told(client):
         server = serve(faults=faults, tokens_per_chunk=3, per_token_ms=1)
-        limits = {"stall_s": 0.3, "first_byte_s": 0.3}
+        limits = {"stall_s": 1.0, "first_byte_s": 1.0}
         rig = connect(server, http_client=client, keep_answers=True, **limits)
         return {
             request_id: (
@@ -108,10 +108,9 @@ def test_both_clients_make_the_same_records(serve, connect):
                 record.prompt_tokens,
                 record.cached_tokens,
                 record.output_tokens,
-                record.first_tokens,
                 record.first_token_ns >= 0,
                 record.output_token_ids.tolist(),
-                [tokens for _, tokens in rig.emitted(request_id)],
+                sum(tokens for _, tokens in rig.emitted(request_id)),
             )
             for request_id, record in rig.serve(len(FAULTS) + 3).items()
         }

@@ -42,7 +42,7 @@ sglang:queue_time_seconds_count 3
 
 def test_vllm():
     values = read_server_metrics(VLLM)
-    assert tuple(values) == VALUE_COLUMNS and SERVER_COLUMNS == ("time_ns", *VALUE_COLUMNS)
+    assert tuple(values) == VALUE_COLUMNS and ("time_ns", *VALUE_COLUMNS) == SERVER_COLUMNS
     assert (values["running"], values["waiting"], values["kv_usage"]) == (7, 2, 0.375)
     assert values["prompt_tokens_total"] == 1500 and values["preemptions_total"] == 1
     assert (values["prefix_cache_queries_total"], values["prefix_cache_hits_total"]) == (100, 40)

@@ -28,32 +28,36 @@ def test_stamps_are_the_servers(serve, connect, shape, client):
     record = rig.finish()[1]
     assert (record.status, record.reason) == ("ok", "")
     per_chunk = options.get("tokens_per_chunk", 1)
-    assert (record.output_tokens, record.first_tokens) == (32, per_chunk)
+    assert record.output_tokens == 32
     sent_ns = np.array(server.seen()["sent_ns"]["1"]) - rig.clock.origin_ns
     begin = int(options["role_first"])
     sent_ns = sent_ns[begin : begin + 32 // per_chunk]
     emissions = rig.emitted(1)
-    assert [tokens for _, tokens in emissions] == [per_chunk] * (32 // per_chunk)
-    behind_ms = (np.array([ns for ns, _ in emissions]) - sent_ns) / MS
+    # Chunks are one emission where a busy machine read them together.
+    counts = [tokens for _, tokens in emissions]
+    assert sum(counts) == 32 and {count % per_chunk for count in counts} == {0}
+    got_ns = np.repeat([ns for ns, _ in emissions], [count // per_chunk for count in counts])
+    behind_ms = (got_ns - sent_ns) / MS
     assert behind_ms.min() >= 0 and np.median(behind_ms) < SLACK_MS
     assert record.first_token_ns == emissions[0][0]
     assert record.last_token_ns == emissions[-1][0]
-    # The server was asked for the first token after 100 ms, and the role chunk is none.
-    ttft_ms = (record.first_token_ns - record.admitted_ns) / MS
-    assert 99.9 <= ttft_ms and (sent_ns[0] - record.admitted_ns) / MS <= ttft_ms
-    tpot_ms = (record.last_token_ns - record.first_token_ns) / (32 - per_chunk) / MS
-    true_ms = (sent_ns[-1] - sent_ns[0]) / (32 - per_chunk) / MS
-    late_ms = (behind_ms[0] + behind_ms[-1]) / (32 - per_chunk)
+    # The first token is due after 100 ms; the role, which came at once, is none.
+    assert record.first_token_ns - record.scheduled_ns > 99.9 * MS
+    assert record.first_tokens == counts[0] < 32
+    first, later = counts[0] // per_chunk - 1, 32 - counts[0]
+    tpot_ms = (record.last_token_ns - record.first_token_ns) / later / MS
+    true_ms = (sent_ns[-1] - sent_ns[first]) / later / MS
+    late_ms = (behind_ms[first] + behind_ms[-1]) / later
     assert abs(tpot_ms - true_ms) <= max(0.01 * true_ms, late_ms)
-    if max(behind_ms[0], behind_ms[-1]) < 1 and abs(true_ms - 10) < 0.01:  # a machine in time
-        assert abs(tpot_ms - 10) <= 0.1
+    if max(behind_ms[first], behind_ms[-1]) < 1 and abs(true_ms - 10) < 0.01:  # in time
+        assert abs(tpot_ms - 10) <= 0.1 and record.first_tokens == per_chunk
 
 
 def test_stages_are_in_order_and_emissions_add_up(serve, connect):
     rig = connect(serve(first_ms=5, per_token_ms=1))
     for record in rig.serve(20, max_tokens=6).values():
         assert record.status == "ok" and record.scheduled_ns <= record.admitted_ns
-        assert record.admitted_ns < record.first_token_ns < record.last_token_ns
+        assert record.admitted_ns < record.first_token_ns <= record.last_token_ns
         assert record.last_token_ns <= record.finished_ns
         assert record.prompt_tokens == 8 and record.cached_tokens == 3  # the server's count
         assert sum(tokens for _, tokens in rig.emitted(record.request_id)) == 6
@@ -63,18 +67,18 @@ def test_stages_are_in_order_and_emissions_add_up(serve, connect):
 def test_emissions_come_while_it_runs_once_the_server_is_known(serve, connect):
     rig = connect(serve(first_ms=1, per_token_ms=5))
     rig.submit(0, max_tokens=4)
-    rig.submit(1, max_tokens=40)
+    rig.submit(1, max_tokens=120)
     while 0 not in rig.records:
         rig.step()
-    rig.step(rig.clock() + 20 * MS)
-    rig.step(rig.clock() + 20 * MS)
-    assert 1 not in rig.records and len(rig.emitted(1)) >= 4
+    while len(rig.emitted(1)) < 4:
+        assert 1 not in rig.records
+        rig.step(rig.clock() + 5 * MS)
     rig.finish()
-    assert [tokens for _, tokens in rig.emitted(1)] == [1] * 40
+    assert sum(tokens for _, tokens in rig.emitted(1)) == 120
 
 
 def test_step_comes_back_by_the_next_arrival(serve, connect):
-    rig = connect(serve(first_ms=300))
+    rig = connect(serve(first_ms=60_000))
     rig.submit(0)
     rig.step(rig.clock())
     late_ms = []
@@ -90,7 +94,7 @@ def test_step_comes_back_by_the_next_arrival(serve, connect):
 
 
 def test_the_servers_own_figures_are_sampled(serve, connect):
-    server = serve(first_ms=120, per_token_ms=1)
+    server = serve(first_ms=400, per_token_ms=1)
     rig = connect(server, scrape_s=0.03)
     rig.serve(2)
     samples = rig.engine.drain_server_samples()
