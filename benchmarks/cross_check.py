@@ -40,7 +40,7 @@ from workbench.analysis.metrics import request_metrics  # noqa: E402
 _NS_PER_S = 1_000_000_000
 _IDLE_WAIT_S = 600
 _TTFT, _TPOT = "TTFT, ms", "TPOT, ms"
-_PROMPT_MS, _DECODE_MS = "prompt eval, ms", "eval / (tokens − 1), ms"
+_PROMPT_MS, _DECODE_MS = "prompt eval, ms", "eval ÷ (tokens − 1), ms"
 _PROMPT_EVAL = re.compile(r"prompt eval time =\s+([\d.]+) ms")
 _EVAL = re.compile(r"(?<!prompt) eval time =\s+([\d.]+) ms /\s+(\d+) tokens")
 
@@ -396,8 +396,8 @@ def read_server_log(log: Path, begin: int, load: Load) -> dict[str, float]:
 def _ratios(figures: dict[str, float], served: dict[str, float]) -> dict[str, float]:
     """A tool's figures over the server's own of the same requests: here its drift cancels."""
     return {
-        f"TTFT ÷ {_PROMPT_MS}": figures[_TTFT] / served[_PROMPT_MS],
-        f"TPOT ÷ {_DECODE_MS}": figures[_TPOT] / served[_DECODE_MS],
+        "TTFT ÷ prompt eval": figures[_TTFT] / served[_PROMPT_MS],
+        "TPOT ÷ (eval ÷ (tokens − 1))": figures[_TPOT] / served[_DECODE_MS],
     }
 
 

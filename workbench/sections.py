@@ -100,8 +100,11 @@ class TrafficSpec(Section):
     arrival have no say. `arrival` is the workload's own (poisson for most) where it is not given;
     `input_tokens` and `output_tokens` ("512", or "100..200") take the place of the workload's
     lengths. `modulation` (`NAME:key=value,…`) changes the rate over time, `rate_file` holds
-    absolute rates. `warmup` is the first part of `duration`. `cancel_share` of the requests are
-    given up by their user `cancel_after` seconds after they were due.
+    absolute rates. With `documents`, every prompt or conversation begins with one of so many, of
+    `document_tokens`, whose popularity follows Zipf's law of exponent `document_zipf`. The gaps
+    between the turns of conversations take `gap_scale` times as long. `warmup` is the first part of
+    `duration`. `cancel_share` of the requests are given up by their user `cancel_after` seconds
+    after they were due.
     """
 
     workload: Annotated[str, _one_of("workload", tuple(w.name for w in workloads()))] = "chat"
@@ -122,6 +125,10 @@ class TrafficSpec(Section):
     input_tokens: Tokens | None = None
     output_tokens: Tokens | None = None
     shared_prefix_tokens: Annotated[int, Field(ge=0)] = 0
+    documents: Count | None = None
+    document_tokens: Tokens = "1000"
+    document_zipf: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    gap_scale: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     cancel_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     cancel_after: Annotated[Seconds, Field(gt=0)] = 5.0
 

@@ -15,19 +15,20 @@ from engines.models.embedded_wheel import GGUF_SHA256
 from engines.models.gguf import read_gguf
 from engines.models.gguf_model import gguf_config, hugging_face_tensors
 from engines.models.safetensors_folder import (
+    TOKENIZER,
     folder_config,
     folder_tensors,
     folder_tokenizer,
     weight_files,
 )
 from engines.models.shapes import SHAPES, named_shape
-from engines.models.tokenizer import tokenizer_from_gguf
+from engines.models.tokenizer import tokenizer_from_gguf, tokenizer_from_json
 
 if TYPE_CHECKING:
     import torch
     from tokenizers import Tokenizer
 
-__all__ = ["DEFAULT_MODEL", "ModelSource", "resolve_model"]
+__all__ = ["DEFAULT_MODEL", "ModelSource", "resolve_model", "resolve_tokenizer"]
 
 _EMBEDDED_NAMES = (DEFAULT_MODEL, "smollm2")
 _RANDOM = "random:"
@@ -115,6 +116,21 @@ def resolve_model(name: str, progress: Callable[[str], None] | None = None) -> M
             f"and safetensors, or a GGUF file"
         )
     return ModelSource(wanted, "gguf", gguf_config(read_gguf(path), path.stem), path)
+
+
+def resolve_tokenizer(name: str, progress: Callable[[str], None] | None = None) -> Tokenizer | None:
+    """The tokenizer of a model by any name that `resolve_model` takes; of a folder that holds a
+    `tokenizer.json` and no model; or of such a file. None for a model without one.
+
+    Raises:
+        ModelError: there is no such model or file, or it cannot be read.
+    """
+    path = _existing_path(name.strip())
+    if path is not None and path.is_dir() and (path / TOKENIZER).is_file():
+        return tokenizer_from_json(path / TOKENIZER)
+    if path is not None and path.suffix == ".json":
+        return tokenizer_from_json(path)
+    return resolve_model(name, progress).tokenizer()
 
 
 def _gguf_tensors(path: Path, config: ModelConfig) -> Iterator[tuple[str, torch.Tensor]]:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from engines.base import Clock
 from engines.errors import EngineConfigError, EngineError
-from engines.models.source import resolve_model
+from engines.models.source import resolve_tokenizer
 from engines.remote.address import Address, ApiKey, find_api_key
 from engines.remote.chunks import error_message
 from engines.remote.engine import RemoteEngine
@@ -80,7 +80,7 @@ def build_remote(options: RemoteOptions, clock: Clock, progress: Progress = _sil
     progress(f"asking {address.url} for its models")
     model, max_model_len = _choose_model(options, _models(options, key, trust_env))
     progress(f"loading the tokenizer of {options.tokenizer}")
-    tokenizer = resolve_model(options.tokenizer, progress).tokenizer()
+    tokenizer = resolve_tokenizer(options.tokenizer, progress)
     if tokenizer is None:
         raise EngineConfigError(
             f"tokenizer {options.tokenizer}: it has no tokenizer; give a model that has, as smollm2"

@@ -27,8 +27,8 @@ class RemoteOptions:
         url: the API's base, `http://host:port/v1`; `/v1` is added to an address without a path.
         api: "chat" (`/chat/completions`), "completions", or "auto": chat where it is there.
         model: the name sent; None asks the server, which must then serve one alone.
-        tokenizer: whose tokens prompts are made of and answers counted in (any model's name of
-            `engines.models.source` that has a tokenizer).
+        tokenizer: whose tokens prompts are made of and answers counted in: a model that has one,
+            a `tokenizer.json`, or a folder with one.
         connect_s, first_byte_s, stall_s, total_s: how long a connection may take, the answer's
             first byte after the request was sent, the silence between two pieces of it, and all.
         retries: sends again of a request that failed before its first token; 0 is never.

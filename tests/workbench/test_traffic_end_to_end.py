@@ -110,6 +110,31 @@ def test_lengths_can_be_set(tmp_path):
     assert set(requests["output_tokens"]) == {2, 3}
 
 
+def test_documents_are_shared_by_their_popularity(tmp_path):
+    _, requests, _ = run(
+        tmp_path, "--rate", "30", "--duration", "2", "--warmup", "0", "--input-tokens", "20",
+        "--output-tokens", "2", "--documents", "3", "--document-tokens", "160",
+    )  # fmt: skip
+    assert set(requests["prompt_tokens"]) == {180}
+    assert set(requests["turn"]) == {0}
+    found = requests.filter(pl.col("cached_tokens") >= 160).height
+    assert found > 0.8 * requests.height, "all but each document's first readers find it"
+    assert requests.filter(pl.col("cached_tokens") == 0).height >= 3
+
+
+def test_gaps_of_conversations_can_be_scaled_away(tmp_path):
+    _, requests, _ = run(
+        tmp_path, "--workload", "multiturn", "--concurrency", "6", "--duration", "1",
+        "--warmup", "0", "--gap-scale", "0",
+    )  # fmt: skip
+    turns = requests.sort("session_id", "turn").with_columns(
+        before=pl.col("finished_ns").shift(1).over("session_id")
+    )
+    later = turns.filter(pl.col("turn") > 0)
+    assert later.height > 3
+    assert (later["scheduled_ns"] == later["before"]).all()
+
+
 def test_users_who_leave_are_cancelled_and_counted(tmp_path):
     content, requests, report = run(
         tmp_path, "--rate", "20", "--duration", "1", "--warmup", "0",
@@ -161,6 +186,7 @@ def test_a_users_thought_takes_time(tmp_path):
         (["--target", "http://127.0.0.1:9/v1"], "give a rate (or a concurrency)"),
         (["--target", "ftp://127.0.0.1:9/v1", "--rate", "1"], "http"),
         (["--target", "http://127.0.0.1:9/v1", "--rate", "1"], "127.0.0.1:9"),
+        (["--documents", "0"], "traffic.documents"),
         (["--input-tokens", "ten"], "give a number of tokens"),
         (["--input-tokens", "9", "--workload", "agent"], "lengths of their own"),
         (["--workload", "longct"], "choose one of longctx"),

@@ -159,6 +159,7 @@ class Conversations(Content):
 
     Args:
         history_computed: an engine without a prefix cache computes each turn's whole prompt.
+        gap_scale: the gaps between turns take this many times as long.
     """
 
     def __init__(
@@ -170,6 +171,7 @@ class Conversations(Content):
         max_model_len: int | None,
         sampling: SamplingParams,
         history_computed: bool,
+        gap_scale: float = 1.0,
         notes: tuple[str, ...] = (),
     ) -> None:
         super().__init__(what, notes)
@@ -178,7 +180,9 @@ class Conversations(Content):
         self._max_model_len = max_model_len
         self._sampling = sampling
         self._history_computed = history_computed
-        self.requests_per_start, self.lasts_s = _means(source, max_model_len)
+        self._gap_scale = gap_scale
+        self.requests_per_start, gaps_s = _means(source, max_model_len)
+        self.lasts_s = gap_scale * gaps_s
 
     def open_loop(self, times_ns: Ints, duration_s: float, shard: Shard) -> Traffic:
         """See `Content`."""
@@ -205,6 +209,7 @@ class Conversations(Content):
             seed=self._seed,
             max_model_len=self._max_model_len,
             sampling=self._sampling,
+            gap_scale=self._gap_scale,
             shard=shard,
         )
 

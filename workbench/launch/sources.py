@@ -12,15 +12,17 @@ from workbench.launch.content import Content, Conversations, Requests, TraceSess
 from workbench.launch.target import Target
 from workbench.spec import RunSpec
 from workloads.catalogue import workload
+from workloads.conversations.plan import ConversationPlan, SharedTexts
 from workloads.conversations.synthetic import SyntheticConversations
 from workloads.conversations.text_sets import TextConversations, read_text_set
-from workloads.lengths import length_distribution
+from workloads.lengths import Fixed, length_distribution
 from workloads.request import SamplingParams
 from workloads.synthetic import SyntheticRequests
 from workloads.traces.detect import detect_format
 from workloads.traces.formats import READERS, read_trace
 from workloads.traces.replay import TraceRequests
 from workloads.traces.transform import apply
+from workloads.workload import Workload
 
 _LENGTHS = 512
 
@@ -65,10 +67,9 @@ def _workload(spec: RunSpec, target: Target) -> Content:
         chosen = replace(chosen, input_tokens=length_distribution(inputs))
     if outputs is not None:
         chosen = replace(chosen, output_tokens=length_distribution(outputs))
-    if chosen.conversation is not None:
-        source = SyntheticConversations(
-            chosen.conversation, stream, seed=spec.seed, shared_prefix_tokens=shared
-        )
+    plan = _with_documents(spec, chosen)
+    if plan is not None:
+        source = SyntheticConversations(plan, stream, seed=spec.seed, shared_prefix_tokens=shared)
         return Conversations(
             chosen.name,
             source,
@@ -76,6 +77,7 @@ def _workload(spec: RunSpec, target: Target) -> Content:
             max_model_len=target.max_model_len,
             sampling=_sampling(spec),
             history_computed=not target.prefix_caching,
+            gap_scale=spec.traffic.gap_scale,
         )
     chosen = chosen.with_shared_prefix(shared) if shared else chosen
     requests = SyntheticRequests(
@@ -86,6 +88,20 @@ def _workload(spec: RunSpec, target: Target) -> Content:
         sampling=_sampling(spec),
     )
     return Requests(chosen.name, requests, chosen.lengths(spec.seed, np.arange(_LENGTHS)))
+
+
+def _with_documents(spec: RunSpec, chosen: Workload) -> ConversationPlan | None:
+    """The workload's conversations, with documents if they were asked for; a workload of single
+    requests comes to conversations of one turn then."""
+    traffic, plan = spec.traffic, chosen.conversation
+    if traffic.documents is None:
+        return plan
+    if plan is None:
+        asked = chosen.input_tokens
+        plan = ConversationPlan(Fixed(1), asked, asked, chosen.output_tokens)
+    lengths = length_distribution(traffic.document_tokens)
+    documents = SharedTexts(traffic.documents, lengths, traffic.document_zipf)
+    return replace(plan, documents=documents)
 
 
 def _trace(spec: RunSpec, target: Target, path: Path) -> Content:
@@ -118,6 +134,7 @@ def _only_for_workloads(spec: RunSpec) -> None:
         ("--shared-prefix", traffic.shared_prefix_tokens),
         ("--input-tokens", traffic.input_tokens),
         ("--output-tokens", traffic.output_tokens),
+        ("--documents", traffic.documents),
     ):
         if given:
             raise SpecError(
@@ -152,5 +169,6 @@ def _texts(spec: RunSpec, target: Target, path: Path) -> Content:
         max_model_len=min(limits, default=None),
         sampling=_sampling(spec),
         history_computed=not target.prefix_caching,
+        gap_scale=spec.traffic.gap_scale,
         notes=tuple(notes),
     )

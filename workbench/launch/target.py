@@ -96,4 +96,5 @@ def _converses(spec: RunSpec) -> bool:
     """Whether later requests go on from earlier answers."""
     if spec.trace.file:
         return detect_format(spec.trace.file) not in READERS
-    return workload(spec.traffic.workload).conversation is not None
+    chosen = workload(spec.traffic.workload)
+    return chosen.conversation is not None or spec.traffic.documents is not None

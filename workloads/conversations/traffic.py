@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from typing import Final
@@ -62,6 +63,7 @@ class ConversationTraffic:
         concurrency: sessions at a time. Give this or `times_ns`.
         most: requests to hand out at most, over all shards; None is no limit.
         max_model_len: the model's context in tokens; None is no limit.
+        gap_scale: the gaps before later turns take this many times as long.
         sampling: passed on, but for `seed`, which each request gets from (`seed`, request id).
         shard: this part takes sessions index, index + count, … and its share of the slots.
 
@@ -72,6 +74,7 @@ class ConversationTraffic:
     __slots__ = (
         "_begins",
         "_duration_ns",
+        "_gap_scale",
         "_left",
         "_max_model_len",
         "_out",
@@ -102,6 +105,7 @@ class ConversationTraffic:
         seed: int = 0,
         max_model_len: int | None = None,
         sampling: SamplingParams | None = None,
+        gap_scale: float = 1.0,
         shard: Shard = WHOLE,
     ) -> None:
         if (times_ns is None) == (concurrency is None):
@@ -111,6 +115,9 @@ class ConversationTraffic:
         if max_model_len is not None and max_model_len < 2:
             raise WorkloadError(f"max_model_len is {max_model_len} tokens: a request needs 2")
         self._source = source
+        if not (math.isfinite(gap_scale) and gap_scale >= 0):
+            raise WorkloadError(f"gap_scale is {gap_scale}: give a number from 0 up")
+        self._gap_scale = gap_scale
         self._duration_ns = duration_ns(duration_s)
         self._begins: Stamps | Slots
         if times_ns is not None:
@@ -203,7 +210,7 @@ class ConversationTraffic:
             if ended.output_token_ids is None:
                 raise ValueError(f"the answer to request {ended.request_id} has no tokens with it")
             self._remember(session, prompt, ended.output_token_ids)
-            due_ns = ended.time_ns + session.turns[session.turn].gap_ns
+            due_ns = ended.time_ns + round(self._gap_scale * session.turns[session.turn].gap_ns)
             if not self._fits(session):
                 self.cut += 1
             elif due_ns < self._duration_ns:

@@ -28,7 +28,7 @@ from safetensors.torch import save_file
 from engines.errors import ModelError
 from engines.models.config import RopeScaling
 from engines.models.shapes import SHAPES
-from engines.models.source import ModelSource, resolve_model
+from engines.models.source import ModelSource, resolve_model, resolve_tokenizer
 
 VOCAB = len(tokenizer_fields()["tokenizer.ggml.tokens"])
 CONFIG = {
@@ -306,3 +306,17 @@ def test_broken_tokenizer_is_not_taken_for_none(tmp_path: Path) -> None:
     (folder / "tokenizer.json").write_text("{")
     with pytest.raises(ModelError, match="is no readable tokenizer"):
         resolve_model(str(folder)).tokenizer()
+
+
+def test_a_tokenizer_alone_is_enough_to_count_tokens(tmp_path):
+    embedded = resolve_model("smollm2")
+    assert embedded.path is not None
+    folder = tmp_path / "tokenizer"
+    folder.mkdir()
+    (folder / "tokenizer.json").write_bytes((embedded.path / "tokenizer.json").read_bytes())
+    wanted = embedded.tokenizer().encode("one two three").ids
+    for name in ("smollm2", str(folder), str(folder / "tokenizer.json")):
+        assert resolve_tokenizer(name).encode("one two three").ids == wanted
+    assert resolve_tokenizer("random:tiny") is None
+    with pytest.raises(ModelError, match="no model is called"):
+        resolve_tokenizer(str(tmp_path / "nowhere"))
