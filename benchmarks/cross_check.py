@@ -5,9 +5,10 @@
 
 Both tools take turns at one server, `--rounds` times, and each begins every other round. What is
 compared are the figures that each tool recorded of its single requests, without the first
-`--warmup-requests`: the mean or the median over requests, then the median over rounds, with the
-lowest and the highest round beside it, so that noise is told from disagreement. Where the server
-is llama.cpp's and `--server-log` names its log, its own clock is the third opinion.
+`--warmup-requests`: the mean and the median (p50) over requests, then the median over rounds, with
+the lowest and the highest round beside it, so that noise is told from disagreement. The difference
+is the median of those inside each round. Where the server is llama.cpp's and `--server-log` names
+its log, its own clock is the third opinion.
 
 docs/cross-check.md says how the definitions differ, and what came out.
 """
@@ -393,11 +394,22 @@ def read_server_log(log: Path, begin: int, load: Load) -> dict[str, float]:
     }
 
 
-def _ratios(figures: dict[str, float], served: dict[str, float]) -> dict[str, float]:
-    """A tool's figures over the server's own of the same requests: here its drift cancels."""
+def _ratios(load: Load, figures: dict[str, float], served: dict[str, float]) -> dict[str, float]:
+    """A tool's figures over the server's own of the same requests: here its drift cancels.
+
+    Only for one request at a time: those that share steps are counted twice in the server's times.
+    """
+    if load.concurrency > 1:
+        return {}
+    tokens = figures["output_tokens"]
+    busy_ms = served[_PROMPT_MS] + served[_DECODE_MS] * (tokens - 1)
+    ttfts = [name for name in figures if name.startswith("TTFT") and name.endswith(", ms")]
     return {
-        "TTFT ÷ prompt eval": figures[_TTFT] / served[_PROMPT_MS],
+        f"{name.removesuffix(', ms')} ÷ prompt eval": figures[name] / served[_PROMPT_MS]
+        for name in ttfts
+    } | {
         "TPOT ÷ (eval ÷ (tokens − 1))": figures[_TPOT] / served[_DECODE_MS],
+        "time a request ÷ (prompt eval + eval)": 1e3 * tokens / figures[_THROUGHPUT] / busy_ms,
     }
 
 
@@ -406,17 +418,20 @@ def _ratios(figures: dict[str, float], served: dict[str, float]) -> dict[str, fl
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One line of the result: each tool's median over rounds, and its lowest and highest round."""
+    """One line of the result: each tool's median over rounds, and its lowest and highest round.
+
+    Attributes:
+        difference_percent: ours against theirs, the median of the differences inside each round:
+            its two runs are neighbours in time, and a machine that changes its speed between
+            rounds changes both.
+    """
 
     name: str
     ours: float
     our_range: tuple[float, float]
     theirs: float
     their_range: tuple[float, float]
-
-    @property
-    def difference_percent(self) -> float:
-        return 100 * (self.ours - self.theirs) / self.theirs
+    difference_percent: float
 
 
 def compare(ours: list[dict[str, float]], theirs: list[dict[str, float]]) -> list[Compared]:
@@ -424,6 +439,7 @@ def compare(ours: list[dict[str, float]], theirs: list[dict[str, float]]) -> lis
     lines = []
     for name in ours[0]:
         mine, other = [each[name] for each in ours], [each[name] for each in theirs]
+        differences = [100 * (a - b) / b for a, b in zip(mine, other, strict=True)]
         lines.append(
             Compared(
                 name,
@@ -431,6 +447,7 @@ def compare(ours: list[dict[str, float]], theirs: list[dict[str, float]]) -> lis
                 (min(mine), max(mine)),
                 statistics.median(other),
                 (min(other), max(other)),
+                statistics.median(differences),
             )
         )
     return lines
@@ -481,7 +498,7 @@ def cross_check(asked: argparse.Namespace, load: Load) -> tuple[list[Outcome], l
                 outcome = sides[name](Path(folder), asked.seed + number)
             if asked.server_log:
                 served = read_server_log(asked.server_log, log_bytes, load)
-                outcome = Outcome(outcome.figures, served | _ratios(outcome.figures, served))
+                outcome = Outcome(outcome.figures, served | _ratios(load, outcome.figures, served))
             outcomes[name].append(outcome)
             told = {**outcome.figures, **outcome.server}
             figures = ", ".join(f"{key} {value:.4g}" for key, value in told.items())
