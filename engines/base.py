@@ -213,6 +213,8 @@ class Engine(ABC):
     """
 
     name: str
+    keep_answers: bool = True
+    """Whether records must have the answers' tokens, for engines that don't have them anyway."""
 
     @property
     @abstractmethod

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from engines.errors import EngineConfigError
 from engines.options import EngineOptions
 from engines.remote.options import RemoteOptions
 from workbench.errors import SpecError, did_you_mean
@@ -51,6 +52,10 @@ class RunSpec(Section):
     @model_validator(mode="after")
     def _consistent(self) -> RunSpec:
         if self.target.url:
+            try:
+                self.remote_options()  # before anything of the URL, a password maybe, is saved
+            except EngineConfigError as error:
+                raise ValueError(f"target: {error}") from None
             if self.traffic.rate == "auto" and not (
                 self.traffic.concurrency or self.traffic.rate_file or self.trace.file
             ):
@@ -62,9 +67,8 @@ class RunSpec(Section):
             raise ValueError("target.processes: only load on a remote server takes several")
         return self
 
-    def remote_options(self, keep_answers: bool = False) -> RemoteOptions:
-        """The engine floor's own form of the target section, for traffic that goes on from
-        answers or doesn't."""
+    def remote_options(self) -> RemoteOptions:
+        """The engine floor's own form of the target section."""
         t = self.target
         return RemoteOptions(
             url=t.url,
@@ -85,7 +89,6 @@ class RunSpec(Section):
             max_connections=t.max_connections,
             scrape_s=t.scrape,
             extra_body=t.extra_body,
-            keep_answers=keep_answers,
         )
 
     def trace_options(self) -> TraceOptions:

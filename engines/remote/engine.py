@@ -67,6 +67,7 @@ class RemoteEngine(Engine):
         self.key = key
         self.clock = clock
         self.emitting = False
+        self.keep_answers = False
         self._text = text
         self._dialect = dialect
         self._transport = transport
@@ -183,7 +184,7 @@ class RemoteEngine(Engine):
             raise bug
 
     def _story(self, exchange: Exchange) -> Story:
-        story = story_of(exchange, self._text, self.options.keep_answers)
+        story = story_of(exchange, self._text, self.keep_answers)
         for stamp_ns, tokens in story.emissions:
             self.emit(exchange.request.request_id, tokens, stamp_ns)
         return story

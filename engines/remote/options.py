@@ -43,7 +43,6 @@ class RemoteOptions:
         max_connections: requests that may be under way at once; more wait here.
         scrape_s: period of reading the server's /metrics; 0 is never.
         extra_body: further fields of every request, over those that would be sent.
-        keep_answers: give the answers' tokens in the records, for conversations.
 
     Raises:
         EngineConfigError: a value is impossible or contradicts another.
@@ -67,7 +66,6 @@ class RemoteOptions:
     max_connections: int = 1024
     scrape_s: float = 1.0
     extra_body: Mapping[str, object] = field(default_factory=dict)
-    keep_answers: bool = False
 
     def __post_init__(self) -> None:
         parse_address(self.url)

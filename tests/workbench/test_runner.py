@@ -52,6 +52,8 @@ class SlowWorker:
 class Arrivals:
     """Requests at given times; the loop's own clock may pass them."""
 
+    needs_answers = False
+
     def __init__(self, times_ns, max_tokens=3, prompt=8):
         self.times, self.max_tokens, self.prompt = list(times_ns), max_tokens, prompt
         self.offered, self.ended, self.fitted = 0, [], 0

@@ -186,6 +186,7 @@ def test_a_users_thought_takes_time(tmp_path):
         (["--target", "http://127.0.0.1:9/v1"], "give a rate (or a concurrency)"),
         (["--target", "ftp://127.0.0.1:9/v1", "--rate", "1"], "http"),
         (["--target", "http://127.0.0.1:9/v1", "--rate", "1"], "127.0.0.1:9"),
+        (["--target", "http://me:secret@127.0.0.1:9/v1", "--rate", "1"], "user name or password"),
         (["--documents", "0"], "traffic.documents"),
         (["--input-tokens", "ten"], "give a number of tokens"),
         (["--input-tokens", "9", "--workload", "agent"], "lengths of their own"),

@@ -185,7 +185,9 @@ def server_facts(summary: Mapping[str, Any]) -> Facts:
         ("Output", _told(quantity(at(server, "output_tokens_per_s"), "tok/s"), "")),
     )
     told = [(name, fact) for name, fact in rows if fact]
-    return [*facts, *told, ("Read", f"{count(at(server, 'samples'))} times in the window")]
+    samples = at(server, "samples")
+    times = "once" if samples == 1 else f"{count(samples)} times"
+    return [*facts, *told, ("Read", f"{times} in the window")]
 
 
 def _mean_and_peak(server: Any, name: str, say: Any, unit: str, end: str = "") -> str:

@@ -58,7 +58,8 @@ def server_figures(server: pl.DataFrame | None, window: Window) -> ServerFigures
 
     def grown(name: str) -> float | None:
         values = inside[name].drop_nulls()
-        return float(values[-1] - values[0]) if len(values) > 1 else None
+        more = float(values[-1] - values[0]) if len(values) > 1 else -1.0
+        return more if more >= 0 else None  # a server that was started anew counts from 0
 
     def share(part: float | None, whole: float | None, scale: float) -> float | None:
         return scale * part / whole if part is not None and whole else None

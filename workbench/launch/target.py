@@ -12,10 +12,7 @@ import numpy.typing as npt
 from engines.base import Clock, Engine
 from profiles.ranges import open_ranges
 from workbench.spec import RunSpec
-from workloads.catalogue import workload
 from workloads.text import Encode, TokenStream, byte_encoder
-from workloads.traces.detect import detect_format
-from workloads.traces.formats import READERS
 
 if TYPE_CHECKING:
     from engines.compute.probe import Capacity
@@ -82,7 +79,7 @@ def _engine(spec: RunSpec, clock: Clock, progress: Callable[[str], None]) -> Tar
 def _server(spec: RunSpec, clock: Clock, progress: Callable[[str], None]) -> Target:
     from engines.remote.build import build_remote
 
-    built = build_remote(spec.remote_options(keep_answers=_converses(spec)), clock, progress)
+    built = build_remote(spec.remote_options(), clock, progress)
     return Target(
         built.engine,
         built.encode,
@@ -90,11 +87,3 @@ def _server(spec: RunSpec, clock: Clock, progress: Callable[[str], None]) -> Tar
         built.max_model_len,
         server_samples=built.engine.drain_server_samples,
     )
-
-
-def _converses(spec: RunSpec) -> bool:
-    """Whether later requests go on from earlier answers."""
-    if spec.trace.file:
-        return detect_format(spec.trace.file) not in READERS
-    chosen = workload(spec.traffic.workload)
-    return chosen.conversation is not None or spec.traffic.documents is not None

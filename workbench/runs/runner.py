@@ -107,6 +107,7 @@ def drive(
     Whatever the engine raises goes through, after every request in it was recorded as failed.
     """
     phase("running")
+    engine.keep_answers = traffic.needs_answers
     deadline: int | None = None
     draining = False
     interrupted = ""

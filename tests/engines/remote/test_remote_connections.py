@@ -100,7 +100,8 @@ def test_both_clients_make_the_same_records(serve, connect):
     def told(client):
         server = serve(faults=faults, tokens_per_chunk=3, per_token_ms=1)
         limits = {"stall_s": 1.0, "first_byte_s": 1.0}
-        rig = connect(server, http_client=client, keep_answers=True, **limits)
+        rig = connect(server, http_client=client, **limits)
+        rig.engine.keep_answers = True
         return {
             request_id: (
                 record.status,
