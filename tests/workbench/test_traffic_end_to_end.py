@@ -82,7 +82,7 @@ def test_a_rate_takes_the_place_of_the_stamps(tmp_path, azure):
 def test_conversations_go_on_from_the_answers(tmp_path):
     content, requests, _ = run(
         tmp_path, "--workload", "multiturn", "--concurrency", "12", "--duration", "2",
-        "--warmup", "0", "--seed", "3",
+        "--warmup", "0", "--gap-scale", "0.01",
     )  # fmt: skip
     assert content["rate_per_s"] is None
     turns = requests.sort("session_id", "turn")
@@ -131,18 +131,18 @@ def test_gaps_of_conversations_can_be_scaled_away(tmp_path):
         before=pl.col("finished_ns").shift(1).over("session_id")
     )
     later = turns.filter(pl.col("turn") > 0)
-    assert later.height > 3
+    assert later.height > 0
     assert (later["scheduled_ns"] == later["before"]).all()
 
 
 def test_users_who_leave_are_cancelled_and_counted(tmp_path):
     content, requests, report = run(
         tmp_path, "--rate", "20", "--duration", "1", "--warmup", "0",
-        "--cancel-share", "1", "--cancel-after", "5ms",
+        "--cancel-share", "1", "--cancel-after", "1ms",
     )  # fmt: skip
     cancelled = requests.filter(pl.col("status") == "cancelled")
-    assert cancelled.height > 10
-    assert set(cancelled["reason"]) == {"its user left after 0.005 s"}
+    assert cancelled.height > requests.height / 2
+    assert set(cancelled["reason"]) == {"its user left after 0.001 s"}
     assert content["summary"]["requests"]["by_status"]["cancelled"] == cancelled.height
     assert "cancelled" in report
 
@@ -163,7 +163,7 @@ def test_a_rate_that_changes(tmp_path):
 def test_a_users_thought_takes_time(tmp_path):
     _, requests, _ = run(
         tmp_path, "--concurrency", "1", "--think", "100ms", "--think-kind", "constant",
-        "--duration", "1", "--warmup", "0",
+        "--duration", "3", "--warmup", "0",
     )  # fmt: skip
     after = requests["scheduled_ns"].shift(-1) - requests["finished_ns"]
     assert requests.height > 1
