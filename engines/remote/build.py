@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from engines.errors import EngineConfigError, EngineError
 from engines.models.source import resolve_tokenizer
 from engines.remote.address import Address, ApiKey, find_api_key
 from engines.remote.chunks import error_message
+from engines.remote.direct import DirectTransport, tls_context, why_no_connection
 from engines.remote.engine import RemoteEngine
 from engines.remote.openai import Dialect
 from engines.remote.options import API_KEY_NAMES, RemoteOptions
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 Progress = Callable[[str], None]
+
+# OpenSSL's X509_V_ERR_*: a name or an address that the certificate lacks; no authority known.
+_OTHER_NAME = (62, 63, 64)
+_NOT_TRUSTED = (2, 18, 19, 20, 21)
 
 
 def _silent(_: str) -> None:
@@ -141,8 +147,6 @@ def _transport(
             return HttpxTransport(address, headers, clock, loop, *limits, options.http2, trust_env)
         except ImportError as error:
             raise EngineConfigError(f"http2 needs a further package: {error}") from None
-    from engines.remote.direct import DirectTransport
-
     return DirectTransport(address, headers, clock, loop, *limits)
 
 
@@ -160,7 +164,10 @@ def _models(options: RemoteOptions, key: ApiKey, trust_env: bool) -> list[dict[s
     url = f"{address.url}/models"
     try:
         with httpx.Client(
-            timeout=options.connect_s, trust_env=trust_env, headers=key.headers()
+            timeout=options.connect_s,
+            verify=tls_context(),
+            trust_env=trust_env,
+            headers=key.headers(),
         ) as client:
             answer = client.get(url)
     except httpx.TimeoutException:
@@ -168,6 +175,8 @@ def _models(options: RemoteOptions, key: ApiKey, trust_env: bool) -> list[dict[s
             f"{url}: no answer in {options.connect_s:g} s; is the server up and the port right?"
         ) from None
     except httpx.HTTPError as error:
+        if problem := _tls_problem(error, options.connect_s):
+            raise EngineError(f"{url}: {problem}") from None
         raise EngineError(
             f"{url}: {key.brief(str(error)) or type(error).__name__}; "
             "start the server, or correct the address"
@@ -193,6 +202,27 @@ def _models(options: RemoteOptions, key: ApiKey, trust_env: bool) -> list[dict[s
             f"{url}: the answer is no list of models ({said}); "
             "is that the base of an OpenAI-compatible API?"
         ) from None
+
+
+def _tls_problem(error: httpx.HTTPError, connect_s: float) -> str:
+    """What is wrong with the server's TLS, and what to do; empty if it is something else."""
+    from engines.remote.through_httpx import cause_of
+
+    cause = cause_of(error)
+    if not isinstance(cause, ssl.SSLError):
+        return ""
+    problem = why_no_connection(cause, connect_s)
+    if not isinstance(cause, ssl.SSLCertVerificationError):
+        return f"{problem}; is it an http:// address?"
+    if cause.verify_code in _OTHER_NAME:
+        return f"{problem}; address the server by a name that its certificate holds"
+    if cause.verify_code in _NOT_TRUSTED:
+        now = os.environ.get("SSL_CERT_FILE")
+        return (
+            f"{problem}; if you trust it, name a file that holds its authority's certificate in "
+            f"the environment variable SSL_CERT_FILE{f' (now {now})' if now else ''}"
+        )
+    return problem
 
 
 def _json(answer: httpx.Response) -> Any:

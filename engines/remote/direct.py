@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 from collections import deque
@@ -34,9 +35,23 @@ def why_no_connection(error: BaseException, connect_s: float) -> str:
         return "connection refused: nothing listens there"
     if isinstance(error, socket.gaierror):
         return "the host's name is not known"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the server's certificate is refused: {error.verify_message.rstrip('.')}"
     if isinstance(error, ssl.SSLError):
         return f"TLS failed: {error.reason or error}"
     return f"connect failed: {getattr(error, 'strerror', None) or error}"
+
+
+def tls_context() -> ssl.SSLContext:
+    """Trusts whom OpenSSL trusts: the files that SSL_CERT_FILE and SSL_CERT_DIR name, or else the
+    system's; where there are none, those that come with httpx."""
+    context = ssl.create_default_context()
+    named = any(os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
+    if not named and not context.cert_store_stats()["x509_ca"]:
+        import httpx
+
+        return httpx.create_ssl_context(trust_env=False)
+    return context
 
 
 def raise_in_loop(task: asyncio.Task[None]) -> None:
@@ -65,7 +80,7 @@ class DirectTransport:
         self._most = max_connections
         lines = {"host": address.authority, "accept-encoding": "identity", **headers}
         self._headers = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-        self._tls = ssl.create_default_context() if address.scheme == "https" else None
+        self._tls = tls_context() if address.scheme == "https" else None
         self._queue: deque[DirectCall] = deque()
         self._idle: list[Connection] = []
         self._opening: set[asyncio.Task[None]] = set()

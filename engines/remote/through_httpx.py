@@ -10,7 +10,7 @@ import httpx
 
 from engines.base import Clock
 from engines.remote.address import Address
-from engines.remote.direct import CLOSED, raise_in_loop, why_no_connection
+from engines.remote.direct import CLOSED, raise_in_loop, tls_context, why_no_connection
 from engines.remote.transport import Outgoing, Sink
 
 
@@ -43,6 +43,7 @@ class HttpxTransport:
                 max_connections=max_connections, max_keepalive_connections=max_connections
             ),
             timeout=httpx.Timeout(None, connect=connect_s),
+            verify=tls_context(),  # httpx's own looks at the environment only with `trust_env`
             trust_env=trust_env,
             transport=over,
         )
@@ -60,6 +61,8 @@ class HttpxTransport:
         sink, clock = call.sink, self._clock
 
         async def trace(name: str, _: object) -> None:
+            if name == "http2.send_request_headers.started":
+                call.drains = True
             if name.endswith("send_request_body.complete") and not call.abandoned:
                 sink.sent(clock())
 
@@ -77,13 +80,12 @@ class HttpxTransport:
                 if not call.abandoned:
                     sink.answered(answer.status_code, headers, clock())
                 async for data in answer.aiter_raw():
-                    if call.abandoned:
-                        return
-                    sink.received(data, clock())
+                    if not call.abandoned:
+                        sink.received(data, clock())
         except httpx.TimeoutException:
             reason = why_no_connection(TimeoutError(), self._connect_s)
         except httpx.ConnectError as error:
-            reason = why_no_connection(_cause(error), self._connect_s)
+            reason = why_no_connection(cause_of(error), self._connect_s)
         except (httpx.ReadError, httpx.WriteError, httpx.CloseError):
             reason = CLOSED
         except httpx.RemoteProtocolError as error:
@@ -116,20 +118,25 @@ class HttpxTransport:
 
 
 class HttpxCall:
-    """A task that goes through one exchange."""
+    """A task that goes through one exchange.
+
+    `drains`: it is a stream of HTTP/2. httpcore leaves such a stream without resetting it, and
+    what comes for it is never acknowledged, until the connection, and all requests on it, stall.
+    So the answer is read on when it is abandoned, and the server is not told.
+    """
 
     def __init__(self, sink: Sink) -> None:
         self.sink = sink
         self.task: asyncio.Task[None] | None = None
-        self.abandoned = False
+        self.abandoned = self.drains = False
 
     def abandon(self) -> None:
         self.abandoned = True
-        if self.task is not None:
+        if self.task is not None and not self.drains:
             self.task.cancel()
 
 
-def _cause(error: BaseException) -> BaseException:
+def cause_of(error: BaseException) -> BaseException:
     """The system's error under httpx's, httpcore's and anyio's."""
     seen: BaseException | None = error
     while seen is not None:

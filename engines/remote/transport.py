@@ -52,7 +52,8 @@ class Call(Protocol):
     """A request under way."""
 
     def abandon(self) -> None:
-        """Closes its connection, at once or at the loop's next turn; the sink hears no more."""
+        """The sink hears no more. Its connection is closed, at once or at the loop's next turn; of
+        HTTP/2, which many share, the answer is read to its end and dropped."""
         ...
 
 

@@ -6,7 +6,7 @@ A flag that isn't given leaves the spec file's value; values are checked by the 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -168,12 +168,15 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
 }  # fmt: skip
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds every flag, in its group."""
+def add_flags(parser: argparse.ArgumentParser, ranges: Mapping[str, str] | None = None) -> None:
+    """Adds every flag, in its group; those in `ranges` take a text, with the help given there."""
+    ranges = ranges or {}
     for title, flags in GROUPS.items():
         group = parser.add_argument_group(title)
         for flag in flags:
-            if flag.kind == "switch":
+            if flag.name in ranges:
+                group.add_argument(flag.name, metavar="RANGE", help=ranges[flag.name])
+            elif flag.kind == "switch":
                 group.add_argument(flag.name, action=argparse.BooleanOptionalAction, help=flag.help)
             else:
                 readers: dict[str, Callable[[str], Any]] = {"whole": _whole, "number": _number}

@@ -32,6 +32,11 @@ DEFAULT_ATTAINMENT = 0.9
 FIND_TOLERANCE, KNEE_TOLERANCE = 0.05, 0.25
 REMOTE_START_PER_S = 1.0
 
+RANGES = {
+    "--rate": "requests per second to sweep over; see below",
+    "--concurrency": "requests at a time to sweep over; see below",
+}
+
 EPILOG = """\
 the swept flag, --rate or --concurrency, takes
   1..64        1, 2, 4, … until the engine is saturated, then bisection around the limit
@@ -84,8 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SWEEP",
         help="go on with a sweep: an id or its beginning, a name, a path, last",
     )
-    add_flags(parser)
-    _take_ranges(parser)
+    add_flags(parser, RANGES)
     more = parser.add_argument_group("spec and output")
     more.add_argument(
         "--slo",
@@ -106,15 +110,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     more.add_argument("--json", action="store_true",
                       help="write the outcome to stdout, and nothing else")  # fmt: skip
-
-
-def _take_ranges(parser: argparse.ArgumentParser) -> None:
-    """--rate and --concurrency are ranges here, not the one value of a run."""
-    for action in parser._actions:
-        if {"--rate", "--concurrency"} & set(action.option_strings):
-            action.type, action.metavar = str, "RANGE"
-            what = "requests per second" if action.dest == "rate" else "requests at a time"
-            action.help = f"{what} to sweep over; see below"
 
 
 def execute(arguments: argparse.Namespace) -> int:
