@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import polars as pl
 
 from workbench.analysis.metrics import Window
@@ -61,11 +60,11 @@ class Load:
         achieved_share: achieved ÷ offered.
         in_flight_start, in_flight_end: requests scheduled but not ended at the window's start and
             end.
-        in_flight_expected: how many there would be at its end if all had taken as long as the
-            first quarter of the requests did: a run that only fills up to its steady state has as
-            many, a backlog has more.
-        fell_behind: there were more than that, by two standard errors and 2 requests: the
-            backlog grew.
+        in_flight_expected: how many there would be at its end if every request, with the tokens
+            that it has, had gone as fast as the first quarter of them did: a run that only fills
+            up to its steady state has as many, a backlog has more.
+        fell_behind: there were more than that, by two standard deviations of such a number
+            (Poisson) and 2 requests: the backlog grew.
     """
 
     offered_per_s: float | None
@@ -89,8 +88,8 @@ def load(requests: pl.DataFrame, measured: pl.DataFrame, window: Window) -> Load
     share = achieved / offered if achieved is not None and offered else None
 
     start, end = (_in_flight(requests, time_ns) for time_ns in (window.start_ns, window.end_ns))
-    expected, error = _expected_in_flight(requests, window.end_ns)
-    fell_behind = expected is not None and end > expected + 2 * error + 2
+    expected = _expected_in_flight(requests, window.end_ns)
+    fell_behind = expected is not None and end > expected + 2 * math.sqrt(expected) + 2
     return Load(offered, achieved, share, start, end, expected, fell_behind)
 
 
@@ -99,20 +98,30 @@ def _in_flight(requests: pl.DataFrame, time_ns: int) -> int:
     return requests.filter((pl.col("scheduled_ns") <= time_ns) & ~ended).height
 
 
-def _expected_in_flight(requests: pl.DataFrame, time_ns: int) -> tuple[float | None, float]:
-    """How many would be in flight had all taken as long as the first quarter, and the standard
-    error of that: of the number itself (Poisson), and of the mean over that quarter."""
+def _expected_in_flight(requests: pl.DataFrame, time_ns: int) -> float | None:
+    """How many would be in flight at the speed of the first quarter; None if that tells nothing.
+
+    The speed is the mean time to first token and the mean TPOT. Requests that the run's end cut
+    short count with all tokens that they asked for; those that failed, with what they took.
+    """
     scheduled = requests.filter(pl.col("scheduled_ns") <= time_ns).sort("scheduled_ns")
-    arrivals_ns = scheduled["scheduled_ns"].to_numpy()
-    first = scheduled.head(-(-scheduled.height // 4))
+    ttft_ns = pl.col("first_token_ns") - pl.col("scheduled_ns")
+    later = pl.col("output_tokens") - pl.col("first_tokens")
+    tpot_ns = (pl.col("last_token_ns") - pl.col("first_token_ns")) / later
+    first = scheduled.head(-(-scheduled.height // 4)).filter(
+        (pl.col("status") == "ok") & pl.col("first_token_ns").is_not_null()
+    )
     if first.height < 2:
-        return None, 0.0
-    lasted = first.select(pl.col("finished_ns") - pl.col("scheduled_ns")).to_series()
-    lasted_ns = lasted.fill_null(time_ns + 1).to_numpy()
-    # For each of them: requests that would still be there, had they all lasted as long.
-    in_flight = len(arrivals_ns) - np.searchsorted(arrivals_ns, time_ns - lasted_ns, side="right")
-    expected = float(in_flight.mean())
-    return expected, math.sqrt(expected + float(in_flight.var(ddof=1)) / first.height)
+        return None
+    ttft, tpot = first.select(ttft_ns.mean(), pl.when(later > 0).then(tpot_ns).mean()).row(0)
+    unfinished = pl.col("status") == "unfinished"
+    tokens = pl.when(unfinished).then("max_tokens").otherwise("output_tokens")
+    ends_ns = (
+        pl.when(unfinished | (pl.col("status") == "ok"))
+        .then(pl.col("scheduled_ns") + ttft + (tpot or 0.0) * (tokens - 1))
+        .otherwise("finished_ns")
+    )
+    return float(scheduled.select((ends_ns > time_ns).sum()).item())
 
 
 def _rate(count: int, length_s: float) -> float | None:

@@ -171,7 +171,11 @@ def test_offered_and_achieved_rate(requests_frame):
     ],
 )
 def test_a_growing_backlog_is_told_from_a_full_one(requests_frame, ends_ms, behind):
-    rows = [request(10 * i, finished=ends_ms(i)) for i in range(101)]
+    rows = [
+        request(10 * i, first_token=(10 * i + ends_ms(i)) / 2, last_token=ends_ms(i),
+                finished=ends_ms(i))
+        for i in range(101)
+    ]  # fmt: skip
     summary = summarise({"requests": requests_frame(*rows)}, Window(0, S))
     assert summary.load.fell_behind is behind
     assert any("fell behind" in note for note in summary.notes) is behind
