@@ -58,6 +58,12 @@ def random_bits(
     return _mix(counters * np.uint64(_GOLDEN) + key)
 
 
+def sampling_seeds(seed: int, request_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+    """The seed that each request samples with. Below 2**63: generators of every library take a
+    non-negative int64."""
+    return random_bits(seed, request_ids, Purpose.SAMPLING_SEED) >> np.uint64(1)
+
+
 def uniforms(
     seed: int, request_ids: npt.NDArray[np.int64], purpose: Purpose
 ) -> npt.NDArray[np.float64]:

@@ -23,6 +23,10 @@ class SamplingParams:
     seed: int = 0
     ignore_eos: bool = True
 
+    def seeded(self, seed: int) -> SamplingParams:
+        """The same with another seed."""
+        return SamplingParams(self.temperature, self.top_k, self.top_p, seed, self.ignore_eos)
+
 
 @dataclass(frozen=True, slots=True)
 class Part:

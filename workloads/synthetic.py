@@ -7,7 +7,7 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from workloads.draws import Purpose, checked_seed, random_bits
+from workloads.draws import checked_seed, sampling_seeds
 from workloads.fitting import fit_to_context
 from workloads.request import Request, SamplingParams
 from workloads.text import TokenStream
@@ -60,19 +60,12 @@ class SyntheticRequests:
         if not self._block.first <= request_id < self._block.first + _BLOCK:
             self._block = self._draw_block(request_id - request_id % _BLOCK)
         block, row = self._block, request_id - self._block.first
-        sampling = self._sampling
         return Request(
             request_id=request_id,
             scheduled_ns=scheduled_ns,
             prompt_token_ids=self._prompt(block.offset[row], block.input_tokens[row]),
             max_tokens=block.output_tokens[row],
-            sampling=SamplingParams(
-                temperature=sampling.temperature,
-                top_k=sampling.top_k,
-                top_p=sampling.top_p,
-                seed=block.sampling_seed[row],
-                ignore_eos=sampling.ignore_eos,
-            ),
+            sampling=self._sampling.seeded(block.sampling_seed[row]),
             fitted=block.fitted[row],
         )
 
@@ -90,8 +83,7 @@ class SyntheticRequests:
         fitted_input, fitted_output, fitted = fit_to_context(
             wanted_input, wanted_output, self._max_model_len
         )
-        # The sign bit is dropped: generators of every library take a non-negative int64.
-        seeds = random_bits(self._seed, ids, Purpose.SAMPLING_SEED) >> np.uint64(1)
+        seeds = sampling_seeds(self._seed, ids)
         return _Block(
             first,
             fitted_input.tolist(),

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from workloads.arrivals import MAX_ARRIVALS, Constant, Gamma, Poisson, Weibull
 from workloads.errors import WorkloadError
-from workloads.modulation import Diurnal, ModulatedArrivals, Ramp, Sine, Square, Steady, Steps
+from workloads.modulated_arrivals import ModulatedArrivals
+from workloads.modulation import Diurnal, Ramp, Sine, Square, Steady, Steps
 from workloads.modulation_text import MODULATIONS, modulation
 from workloads.rate_file import RateFile, read_rate_file
 

@@ -7,13 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import plotext
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.measure import Measurement
-from rich.text import Text
 
+from workbench.analysis.picture import Picture, empty_figure
 from workbench.analysis.series import Grid, Series
 
-_MIN_WIDTH = 30
 _MAX_ROWS = 12
 _ROUND = (1, 1.2, 1.6, 2, 3, 4, 5, 6, 8, 10)
 
@@ -28,7 +25,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Chart:
+class Chart(Picture):
     """Lines over the seconds of a run, from zero up; colours as the console has them (NO_COLOR)."""
 
     title: str
@@ -36,25 +33,9 @@ class Chart:
     lines: Sequence[Line]
     rows: int = 10
 
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        return Measurement(min(_MIN_WIDTH, options.max_width), options.max_width)
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for row in self.draw(options.max_width, colorless=console.no_color).splitlines():
-            text = Text.from_ansi(row, no_wrap=True)
-            text.rstrip()
-            yield text
-
     def draw(self, width: int, colorless: bool = False) -> str:
         """The chart in `width` columns and `rows` rows, with ANSI colours unless `colorless`."""
-        figure = plotext.figure
-        figure.clear()
-        plotext.terminal.limit(False, False)
-        figure.theme("simple")
-        figure.canvas("default")
-        figure.plot_size(width, min(self.rows, _MAX_ROWS))
-        figure.axes(False)
-        figure.title(self.title)
+        figure = empty_figure(width, min(self.rows, _MAX_ROWS), self.title)
         for line in self.lines:
             marker = plotext.marker("dot" if line.points else "braille", pixel=line.color)
             x, y = line.series.middle_s.tolist(), line.series.values.tolist()

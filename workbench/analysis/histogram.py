@@ -9,36 +9,24 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import plotext
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.measure import Measurement
-from rich.text import Text
 
 from workbench.analysis.chart import round_up
+from workbench.analysis.picture import Picture, empty_figure
 
 BINS_PER_DOUBLING = 4
 """Fewer where lengths are so short that whole tokens lie further apart."""
 
-_MIN_WIDTH = 30
 _LABELS = 9
 
 
 @dataclass(frozen=True, slots=True)
-class Histogram:
+class Histogram(Picture):
     """How many percent of the lengths are in each bin, at `BINS_PER_DOUBLING`."""
 
     title: str
     tokens: npt.NDArray[np.int64]
     color: str
     rows: int = 8
-
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        return Measurement(min(_MIN_WIDTH, options.max_width), options.max_width)
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for row in self.draw(options.max_width, colorless=console.no_color).splitlines():
-            text = Text.from_ansi(row, no_wrap=True)
-            text.rstrip()
-            yield text
 
     def draw(self, width: int, colorless: bool = False) -> str:
         """The picture in `width` columns and `rows` rows, with ANSI colours unless `colorless`."""
@@ -49,14 +37,7 @@ class Histogram:
         # A value for each of some fine steps along the axis makes bins look like bins.
         x = np.linspace(low, high, 4 * width, endpoint=False)
         y = percent[np.searchsorted(edges, x, side="right") - 1]
-        figure = plotext.figure
-        figure.clear()
-        plotext.terminal.limit(False, False)
-        figure.theme("simple")
-        figure.canvas("default")
-        figure.plot_size(width, self.rows)
-        figure.axes(False)
-        figure.title(self.title)
+        figure = empty_figure(width, self.rows, self.title)
         signal = figure.signal(
             x.tolist(), y.tolist(), marker=plotext.marker("hd", pixel=self.color)
         )

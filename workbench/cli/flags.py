@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -182,6 +183,21 @@ def add_flags(parser: argparse.ArgumentParser, ranges: Mapping[str, str] | None 
                 readers: dict[str, Callable[[str], Any]] = {"whole": _whole, "number": _number}
                 read = readers.get(flag.kind, str)
                 group.add_argument(flag.name, metavar=flag.metavar, type=read, help=flag.help)
+
+
+def add_spec_flags(group: argparse._ArgumentGroup) -> None:
+    """--slo and --spec, which are no single value of the spec."""
+    group.add_argument(
+        "--slo",
+        metavar="LIMITS",
+        help="limits per request, such as ttft=500ms,tpot=50ms (also itl, e2e)",
+    )
+    group.add_argument(
+        "--spec",
+        metavar="FILE.toml",
+        type=Path,
+        help="read the spec from a file; flags override it",
+    )
 
 
 def given(arguments: argparse.Namespace) -> list[tuple[Flag, Any]]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from workbench.cli.flags import add_flags, given
+from workbench.cli.flags import add_flags, add_spec_flags, given
 from workbench.cli.screen import Screen
 from workbench.errors import (
     EXIT_ATTAINMENT_MISSED,
@@ -46,17 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     add_flags(parser)
     more = parser.add_argument_group("spec and output")
-    more.add_argument(
-        "--slo",
-        metavar="LIMITS",
-        help="limits per request, such as ttft=500ms,tpot=50ms (also itl, e2e)",
-    )
-    more.add_argument(
-        "--spec",
-        metavar="FILE.toml",
-        type=Path,
-        help="read the spec from a file; flags override it",
-    )
+    add_spec_flags(more)
     more.add_argument(
         "--out", metavar="DIR", type=Path, help="the run's own folder (default in the run store)"
     )

@@ -12,7 +12,7 @@ from types import FrameType
 
 from rich.console import Console
 
-from workbench.cli.flags import add_flags, given
+from workbench.cli.flags import add_flags, add_spec_flags, given
 from workbench.cli.run import spec_from
 from workbench.errors import (
     EXIT_ATTAINMENT_MISSED,
@@ -91,17 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_flags(parser, RANGES)
     more = parser.add_argument_group("spec and output")
-    more.add_argument(
-        "--slo",
-        metavar="LIMITS",
-        help="limits per request, such as ttft=500ms,tpot=50ms (also itl, e2e)",
-    )
-    more.add_argument(
-        "--spec",
-        metavar="FILE.toml",
-        type=Path,
-        help="read the spec of every run from a file; flags override it",
-    )
+    add_spec_flags(more)
     more.add_argument(
         "--out",
         metavar="DIR",

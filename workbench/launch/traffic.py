@@ -18,7 +18,8 @@ from workbench.spec import RunSpec
 from workloads.arrivals import arrival_process
 from workloads.catalogue import workload
 from workloads.fitting import fit_to_context
-from workloads.modulation import ModulatedArrivals, Modulation, Steady
+from workloads.modulated_arrivals import ModulatedArrivals
+from workloads.modulation import Modulation, Steady
 from workloads.modulation_text import modulation
 from workloads.rate_file import read_rate_file
 from workloads.thinking import ThinkTime

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import plotext
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.measure import Measurement
-from rich.text import Text
 
 from workbench.analysis.chart import round_up
+from workbench.analysis.picture import Picture, empty_figure
 
-_MIN_WIDTH, _MAX_WIDTH = 30, 100
+_MAX_WIDTH = 100
 _ROWS = 14
 _LOG_FROM = 30
 
@@ -42,7 +41,7 @@ class _Ruler:
 
 
 @dataclass(frozen=True, slots=True)
-class ParetoChart:
+class ParetoChart(Picture):
     """Spots, those on the Pareto front as ◆ joined by a line, the others as •.
 
     Up is slower, right is more: the best place is the lower right. Latencies that differ by a
@@ -52,27 +51,13 @@ class ParetoChart:
     title: str
     spots: Sequence[Spot]
 
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        return Measurement(min(_MIN_WIDTH, options.max_width), min(_MAX_WIDTH, options.max_width))
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        width = min(_MAX_WIDTH, options.max_width)
-        for row in self.draw(width, colorless=console.no_color).splitlines():
-            text = Text.from_ansi(row, no_wrap=True)
-            text.rstrip()
-            yield text
+    max_width: ClassVar[int | None] = _MAX_WIDTH
 
     def draw(self, width: int, colorless: bool = False) -> str:
         """The chart in `width` columns, with ANSI colours unless `colorless`."""
-        figure = plotext.figure
-        figure.clear()
-        plotext.terminal.limit(False, False)
-        figure.theme("simple")
-        figure.canvas("default")
-        figure.plot_size(width, _ROWS)
-        figure.axes(False)
         ruler = _ruler([spot.latency for spot in self.spots])
-        figure.title(self.title + (" (log)" if ruler.logarithmic else ""))
+        title = self.title + (" (log)" if ruler.logarithmic else "")
+        figure = empty_figure(width, _ROWS, title)
         front = sorted((spot for spot in self.spots if spot.pareto), key=_output)
         _draw(front, ruler, plotext.marker("braille", pixel="cyan"), line=True)
         others = [spot for spot in self.spots if not spot.pareto]

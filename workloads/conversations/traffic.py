@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Final
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from workloads.arrivals import ArrivalProcess, duration_ns
 from workloads.conversations.begins import Slots, Stamps
 from workloads.conversations.conversation import ConversationSource, Turn
-from workloads.draws import Purpose, checked_seed, random_bits
+from workloads.draws import checked_seed, sampling_seeds
 from workloads.errors import WorkloadError
 from workloads.fitting import fit_to_context
 from workloads.request import Ended, Part, Request, SamplingParams
@@ -252,7 +252,7 @@ class ConversationTraffic:
             prompt, output_tokens = prompt[: int(inputs[0])], int(outputs[0])
             parts, fitted = _first_of(parts, len(prompt)), bool(changed[0])
         request_id = session.first_request_id + session.turn
-        seed_bits = random_bits(self._seed, np.array([request_id]), Purpose.SAMPLING_SEED)[0]
+        sampling_seed = int(sampling_seeds(self._seed, np.array([request_id]))[0])
         session.parts = parts
         self._out[request_id] = (session, prompt)
         self.offered += 1
@@ -264,7 +264,7 @@ class ConversationTraffic:
             scheduled_ns=scheduled_ns,
             prompt_token_ids=prompt,
             max_tokens=output_tokens,
-            sampling=replace(self._sampling, seed=int(seed_bits) >> 1),
+            sampling=self._sampling.seeded(sampling_seed),
             fitted=fitted,
             parts=parts,
             session_id=session.session_id,

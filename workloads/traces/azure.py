@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from workloads.traces.broken import BrokenRow, Rejects, shown
-from workloads.traces.columns import Rows, TraceColumns
+from workloads.traces.broken import BrokenRow, shown
+from workloads.traces.columns import Rows
 from workloads.traces.csv_lines import CsvFormat
 from workloads.traces.fields import MAX_TOKENS, tokens_expected, whole_field, within
 from workloads.traces.lines import Row
-from workloads.traces.trace import Ints, Trace
+from workloads.traces.trace import Ints
 
 if TYPE_CHECKING:
     import polars as pl
@@ -72,21 +72,6 @@ class Azure(CsvFormat):
             stamp_ns,
             whole_field(text_in, at_in, "ContextTokens", 1, MAX_TOKENS, tokens_expected(1)),
             whole_field(text_out, at_out, "GeneratedTokens", 0, MAX_TOKENS, tokens_expected(0)),
-        )
-
-    def trace(self, path: str, columns: TraceColumns, origin: str, rejects: Rejects) -> Trace:
-        arrival_ns = columns.take("stamp_ns")
-        arrival_ns -= columns.first_ns or 0
-        return Trace(
-            format=self.name,
-            path=path,
-            arrival_ns=arrival_ns,
-            input_tokens=columns.take("input_tokens"),
-            output_tokens=columns.take("output_tokens"),
-            failed=columns.take("failed").astype(np.bool_),
-            origin=origin,
-            skipped=rejects.skipped,
-            first_skipped=rejects.first_skipped,
         )
 
 

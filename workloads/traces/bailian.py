@@ -8,6 +8,7 @@ github.com/alibaba-edu/qwen-bailian-usagetraces-anon, Apache-2.0.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -101,21 +102,12 @@ class Bailian(JsonFormat):
         )
 
     def trace(self, path: str, columns: TraceColumns, origin: str, rejects: Rejects) -> Trace:
-        arrival_ns = columns.take("stamp_ns")
-        arrival_ns -= columns.first_ns or 0
-        return Trace(
-            format=self.name,
-            path=path,
-            arrival_ns=arrival_ns,
-            input_tokens=columns.take("input_tokens"),
-            output_tokens=columns.take("output_tokens"),
-            failed=columns.take("failed").astype(np.bool_),
-            origin=origin,
+        read = super().trace(path, columns, origin, rejects)
+        return replace(
+            read,
             prefixes=columns.take_prefixes(BLOCK_TOKENS),
             session_id=conversations(columns.take("session"), columns.take("parent")),
             turn=columns.take("turn") - 1,
-            skipped=rejects.skipped,
-            first_skipped=rejects.first_skipped,
         )
 
 

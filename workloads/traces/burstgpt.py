@@ -7,6 +7,7 @@ request that failed. Published at github.com/HPMLL/BurstGPT, CC-BY-4.0.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -87,22 +88,11 @@ class BurstGpt(CsvFormat):
         return Row(stamp_ns, tokens_in, tokens_out, failed=tokens_out == 0, session=session)
 
     def trace(self, path: str, columns: TraceColumns, origin: str, rejects: Rejects) -> Trace:
-        arrival_ns = columns.take("stamp_ns")
-        arrival_ns -= columns.first_ns or 0
-        session = renumbered(columns.take("session")) if self._has_sessions() else None
-        return Trace(
-            format=self.name,
-            path=path,
-            arrival_ns=arrival_ns,
-            input_tokens=columns.take("input_tokens"),
-            output_tokens=columns.take("output_tokens"),
-            failed=columns.take("failed").astype(np.bool_),
-            origin=origin,
-            session_id=session,
-            turn=None if session is None else places(session),
-            skipped=rejects.skipped,
-            first_skipped=rejects.first_skipped,
-        )
+        read = super().trace(path, columns, origin, rejects)
+        if not self._has_sessions():
+            return read
+        session = renumbered(columns.take("session"))
+        return replace(read, session_id=session, turn=places(session))
 
     def _has_sessions(self) -> bool:
         return "Session ID" in self.names

@@ -63,9 +63,22 @@ class LineFormat(ABC):
     def locate(self, line: str, name: str) -> tuple[int, str]:
         """Offset and text of the value `name` in a line that `row` can read."""
 
-    @abstractmethod
     def trace(self, path: str, columns: TraceColumns, origin: str, rejects: Rejects) -> Trace:
-        """What was read. `columns` is not empty."""
+        """What was read, arrivals counted from the first row; `columns` is not empty. Formats that
+        have more than stamps and lengths add it."""
+        arrival_ns = columns.take("stamp_ns")
+        arrival_ns -= columns.first_ns or 0
+        return Trace(
+            format=self.name,
+            path=path,
+            arrival_ns=arrival_ns,
+            input_tokens=columns.take("input_tokens"),
+            output_tokens=columns.take("output_tokens"),
+            failed=columns.take("failed").astype(np.bool_),
+            origin=origin,
+            skipped=rejects.skipped,
+            first_skipped=rejects.first_skipped,
+        )
 
     def is_ordered(self, rows: Rows, last: Row | None) -> bool:
         """Whether no stamp is before the one above it, of which `last` is the first's."""

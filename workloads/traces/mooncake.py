@@ -7,6 +7,7 @@ Published at github.com/kvcache-ai/Mooncake, Apache-2.0.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -83,20 +84,8 @@ class Mooncake(JsonFormat):
         return Row(stamp_ms * 1_000_000, tokens_in, tokens_out, hash_ids=ids)
 
     def trace(self, path: str, columns: TraceColumns, origin: str, rejects: Rejects) -> Trace:
-        arrival_ns = columns.take("stamp_ns")
-        arrival_ns -= columns.first_ns or 0
-        return Trace(
-            format=self.name,
-            path=path,
-            arrival_ns=arrival_ns,
-            input_tokens=columns.take("input_tokens"),
-            output_tokens=columns.take("output_tokens"),
-            failed=columns.take("failed").astype(np.bool_),
-            origin=origin,
-            prefixes=columns.take_prefixes(BLOCK_TOKENS),
-            skipped=rejects.skipped,
-            first_skipped=rejects.first_skipped,
-        )
+        read = super().trace(path, columns, origin, rejects)
+        return replace(read, prefixes=columns.take_prefixes(BLOCK_TOKENS))
 
 
 def check_blocks(

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from workloads.draws import Purpose, checked_seed, random_bits
+from workloads.draws import checked_seed, sampling_seeds
 from workloads.errors import WorkloadError
 from workloads.fitting import fit_to_context
 from workloads.request import Request, SamplingParams
@@ -67,7 +67,6 @@ class TraceRequests:
         if not self._chunk.first <= request_id < self._chunk.first + _ROWS:
             self._chunk = self._draw_chunk(request_id - request_id % _ROWS)
         chunk, row = self._chunk, request_id - self._chunk.first
-        sampling = self._sampling
         length = chunk.input_tokens[row]
         if self._blocks is None:
             prompt = self._stream.slice(chunk.offset[row], length)
@@ -78,13 +77,7 @@ class TraceRequests:
             scheduled_ns=scheduled_ns,
             prompt_token_ids=prompt,
             max_tokens=chunk.output_tokens[row],
-            sampling=SamplingParams(
-                temperature=sampling.temperature,
-                top_k=sampling.top_k,
-                top_p=sampling.top_p,
-                seed=chunk.sampling_seed[row],
-                ignore_eos=sampling.ignore_eos,
-            ),
+            sampling=self._sampling.seeded(chunk.sampling_seed[row]),
             fitted=chunk.fitted[row],
             session_id=chunk.session_id[row],
             turn=chunk.turn[row],
@@ -105,8 +98,7 @@ class TraceRequests:
             trace.input_tokens[rows], trace.output_tokens[rows], self._max_model_len
         )
         ids = np.arange(first, first + len(fitted_input), dtype=np.int64)
-        # The sign bit is dropped: generators of every library take a non-negative int64.
-        seeds = random_bits(self._seed, ids, Purpose.SAMPLING_SEED) >> np.uint64(1)
+        seeds = sampling_seeds(self._seed, ids)
         return _Chunk(
             first,
             fitted_input.tolist(),
