@@ -162,6 +162,9 @@ class StepResult:
         running, waiting: requests after the step.
         live_blocks, cached_blocks: of the KV pool, after the step.
         records: requests that ended in this step.
+        worker: which worker computed it, from 0.
+        blocked: why the first waiting request was left out when it was planned: "seqs", "tokens",
+            "blocks", "batch" or "preempted", as `Scheduler.blocked` has it; "" where nobody was.
     """
 
     index: int
@@ -181,11 +184,21 @@ class StepResult:
     records: list[RequestRecord] = field(default_factory=list)
     events: list[EngineEvent] = field(default_factory=list)
     emitted_ns: npt.NDArray[np.int64] | None = None
+    worker: int = 0
+    blocked: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PoolState:
-    """KV blocks of one pool, in blocks; `usable` = live + cached + free."""
+    """KV blocks of one pool, in blocks; `usable` = live + cached + free.
+
+    Attributes:
+        block_size: tokens of a block.
+        live_by_references: of `live`, those that 1, 2 to 3, 4 to 7, 8 to 15, and more block
+            tables name.
+        cached_by_reuses: of `cached`, those whose content was found again never, once, 2 to 3
+            times, 4 to 7 times, and more since it was computed.
+    """
 
     name: str
     block_size: int
@@ -193,6 +206,13 @@ class PoolState:
     live: int
     cached: int
     free: int
+    live_by_references: tuple[int, ...]
+    cached_by_reuses: tuple[int, ...]
+
+    @property
+    def shared(self) -> int:
+        """Live blocks that two or more block tables name."""
+        return sum(self.live_by_references[1:])
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,6 +136,7 @@ class MonolithicEngine(Engine):
             cached_blocks=pool.num_cached,
             records=records,
             events=events,
+            blocked=scheduler.blocked,
         )
 
     def request_ids(self) -> list[int]:
@@ -150,6 +151,8 @@ class MonolithicEngine(Engine):
             pool.num_live,
             pool.num_cached,
             pool.num_available - pool.num_cached,
+            pool.live_by_references,
+            pool.cached_by_reuses,
         )
         return EngineState(len(self.scheduler.running), self.scheduler.num_waiting, (kv,))
 

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.errors import EngineConfigError, IntegrityError
+from engines.scheduling.hotness import FALLS, RISES, Hotness
 
 NULL_BLOCK = 0
 ROOT_HASH = b"workbench.kv"
@@ -57,6 +58,7 @@ class BlockPool:
         self._refcounts = [0] * num_blocks
         self._hash_of: dict[int, bytes] = {}
         self._block_of: dict[bytes, int] = {}
+        self._hotness = Hotness(num_blocks)
 
     @property
     def num_usable(self) -> int:
@@ -75,6 +77,17 @@ class BlockPool:
     @property
     def num_cached(self) -> int:
         return len(self._cached)
+
+    @property
+    def live_by_references(self) -> tuple[int, ...]:
+        """Live blocks by the block tables that name them: 1, 2 to 3, 4 to 7, 8 to 15, and more."""
+        return self._hotness.live_by_references(self.num_live)
+
+    @property
+    def cached_by_reuses(self) -> tuple[int, ...]:
+        """Cached blocks by how often their content was found again since it was computed:
+        never, once, 2 to 3 times, 4 to 7 times, and more."""
+        return self._hotness.cached_by_reuses()
 
     def refcount(self, block: int) -> int:
         return self._refcounts[block]
@@ -98,10 +111,16 @@ class BlockPool:
 
     def acquire(self, blocks: Iterable[int]) -> None:
         """Adds one reference to each of `blocks`, taken from `match`."""
+        refcounts, hotness, reuses = self._refcounts, self._hotness, self._hotness.reuses
         for block in blocks:
-            if self._refcounts[block] == 0:
+            count = refcounts[block] + 1
+            refcounts[block] = count
+            if count == 1:
                 del self._cached[block]
-            self._refcounts[block] += 1
+                hotness.revived(block)
+            elif count in RISES:
+                hotness.rose(count)
+            reuses[block] += 1
 
     def allocate(self) -> int:
         """A private, writable block with one reference.
@@ -114,6 +133,7 @@ class BlockPool:
         elif self._cached:
             block, _ = self._cached.popitem(last=False)
             del self._block_of[self._hash_of.pop(block)]
+            self._hotness.forgotten(block)
             self.evictions += 1
         else:
             raise IntegrityError("a KV block was allocated although none is available")
@@ -139,17 +159,21 @@ class BlockPool:
             if count < 0:
                 raise IntegrityError(f"KV block {block} was released more often than acquired")
             self._refcounts[block] = count
-            if count == 0:
-                if block in self._hash_of:
-                    self._cached[block] = None
-                else:
-                    self._free.append(block)
+            if count:
+                if count in FALLS:
+                    self._hotness.fell(count)
+            elif block in self._hash_of:
+                self._cached[block] = None
+                self._hotness.kept(block)
+            else:
+                self._free.append(block)
 
     def forget_cached(self) -> int:
         """Drops every cached block's content and returns how many there were."""
         dropped = len(self._cached)
         for block in self._cached:
             del self._block_of[self._hash_of.pop(block)]
+            self._hotness.forgotten(block)
             self._free.append(block)
         self._cached.clear()
         return dropped
@@ -186,3 +210,16 @@ class BlockPool:
             self._block_of.get(content) != block for block, content in self._hash_of.items()
         ):
             raise IntegrityError("content names and blocks do not map one to one")
+        self._check_hotness()
+
+    def _check_hotness(self) -> None:
+        references = (count for count in self._refcounts if count)
+        counted = self._hotness.counted(references, self._cached)
+        if counted != (self.live_by_references, self.cached_by_reuses):
+            raise IntegrityError(
+                f"blocks by hotness are {self.live_by_references} live and "
+                f"{self.cached_by_reuses} cached, counted one by one {counted}"
+            )
+        for block, reuses in enumerate(self._hotness.reuses):
+            if reuses and block not in self._hash_of:
+                raise IntegrityError(f"block {block} was found by a content that has no name")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from engines.scheduling.sequence import Sequence
+from engines.scheduling.sequence import Sequence, SequenceTable
 
 
 @dataclass(slots=True)
@@ -40,6 +40,27 @@ class StepPlan:
         if self.num_decodes == 0:
             return "prefill"
         return "decode" if self.num_decodes == len(self.rows) else "mixed"
+
+
+def plan_of(
+    decodes: npt.NDArray[np.int64], chunks: list[tuple[int, int]], table: SequenceTable
+) -> StepPlan | None:
+    """The plan for rows that decode and for chunks (row, new tokens); None if there are none."""
+    num_decodes = len(decodes)
+    if not chunks:
+        if not num_decodes:
+            return None
+        ones = np.ones(num_decodes, np.int64)
+        computed = table.num_computed[decodes]
+        return StepPlan(
+            decodes, ones, computed, np.ones(num_decodes, np.bool_), num_decodes, num_decodes
+        )
+    prefills = np.array(chunks, np.int64)
+    rows = np.concatenate((decodes, prefills[:, 0]))
+    new = np.concatenate((np.ones(num_decodes, np.int64), prefills[:, 1]))
+    computed = table.num_computed[rows]
+    samples = computed + new >= table.num_tokens[rows]
+    return StepPlan(rows, new, computed, samples, num_decodes, int(new.sum()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from engines.errors import IntegrityError
 from engines.scheduling.blocks import BlockPool
 from engines.scheduling.config import SchedulerConfig
 from engines.scheduling.integrity import check_sequences
-from engines.scheduling.plan import Preemption, StepOutcome, StepPlan
+from engines.scheduling.plan import Preemption, StepOutcome, StepPlan, plan_of
 from engines.scheduling.sequence import NOT_REACHED, Sequence, SequenceTable, Status
 from workloads.request import Request
 
@@ -31,6 +31,13 @@ class Scheduler:
 
     `schedule` plans a step, `commit` takes its tokens in. Between the two nothing else may be
     called but `add`. All stamps are nanoseconds since the run's start.
+
+    Attributes:
+        preemptions: what the last `schedule` had to preempt.
+        blocked: why the first waiting request is not in the step that it planned: "seqs" (all
+            `max_num_seqs` rows are taken), "tokens" (the token budget is used up), "blocks" (no
+            KV blocks), "batch" (the static batch is closed), "preempted" (nobody starts in a step
+            that preempts), or "" where nobody was left waiting.
     """
 
     def __init__(
@@ -41,6 +48,7 @@ class Scheduler:
         self.table = SequenceTable(config.max_num_seqs, config.max_model_len, pool.block_size)
         self.running: list[Sequence] = []
         self.preemptions: list[Preemption] = []
+        self.blocked = ""
         self.num_waiting = 0
         self._by_id: dict[int, Sequence] = {}
         self._waiting: list[tuple[tuple[int, int], Sequence]] = []
@@ -113,9 +121,10 @@ class Scheduler:
     def schedule(self, now_ns: int) -> StepPlan | None:
         """The next step, or None when there is nothing to compute.
 
-        `preemptions` then lists what this call had to preempt.
+        `preemptions` and `blocked` then tell of this call.
         """
         self.preemptions = []
+        self.blocked = ""
         if not self._by_id:
             return None
         config, table = self.config, self.table
@@ -140,7 +149,9 @@ class Scheduler:
         if self._batch_room and not chunks and not len(decodes):
             self._batch_room = 0  # a static batch that can't grow any more starts as it is
             decodes = self._decodes_with_room(now_ns)
-        return self._plan(decodes, chunks)
+        if self.preemptions:
+            self.blocked = "preempted"
+        return plan_of(decodes, chunks, table)
 
     def _decodes_with_room(self, now_ns: int) -> npt.NDArray[np.int64]:
         """Rows that decode in this step, each with a block for the token that it computes."""
@@ -177,11 +188,14 @@ class Scheduler:
         return True
 
     def _admit_waiting(self, budget: int, chunks: list[tuple[int, int]]) -> None:
-        """Starts waiting requests in order until one doesn't fit."""
+        """Starts waiting requests in order until one doesn't fit; `blocked` then tells why."""
         static = self.config.batching == "static"
-        while budget and self.table.num_free_rows and (self._batch_room or not static):
-            sequence = self._first_waiting()
-            if sequence is None:
+        while (sequence := self._first_waiting()) is not None:
+            if static and not self._batch_room:
+                self.blocked = "batch"
+                break
+            if not self.table.num_free_rows:
+                self.blocked = "seqs"
                 break
             cached = self._allocate_prompt(sequence, budget)
             if cached is None:
@@ -204,17 +218,22 @@ class Scheduler:
         """Takes blocks for all known tokens; returns how many of these are cached, None if no room.
 
         The last known token is always computed, as its logits are needed: a fully cached prompt
-        gives back its last block.
+        gives back its last block. Where there is no room, `blocked` tells of what.
         """
+        if not budget:
+            self.blocked = "tokens"
+            return None
         pool, block_size, known = self.pool, self.pool.block_size, sequence.num_tokens
         reusable = (known - 1) // block_size
         hits = pool.match(self._hashes(sequence, reusable)) if pool.prefix_caching else []
         cached = len(hits) * block_size
         if not self.config.chunked_prefill and known - cached > budget:
+            self.blocked = "tokens"
             return None
         needed = -(-known // block_size) - len(hits)
         reserve = self._watermark_blocks if self.running else 0
         if pool.num_available - pool.num_revived(hits) - needed < reserve:
+            self.blocked = "blocks"
             return None
         pool.acquire(hits)
         sequence.blocks = hits + [pool.allocate() for _ in range(needed)]
@@ -222,25 +241,6 @@ class Scheduler:
         if not sequence.preemptions:
             sequence.cached_tokens = cached
         return cached
-
-    def _plan(
-        self, decodes: npt.NDArray[np.int64], chunks: list[tuple[int, int]]
-    ) -> StepPlan | None:
-        num_decodes = len(decodes)
-        if not chunks:
-            if not num_decodes:
-                return None
-            ones = np.ones(num_decodes, np.int64)
-            computed = self.table.num_computed[decodes]
-            return StepPlan(
-                decodes, ones, computed, np.ones(num_decodes, np.bool_), num_decodes, num_decodes
-            )
-        prefills = np.array(chunks, np.int64)
-        rows = np.concatenate((decodes, prefills[:, 0]))
-        new = np.concatenate((np.ones(num_decodes, np.int64), prefills[:, 1]))
-        computed = self.table.num_computed[rows]
-        samples = computed + new >= self.table.num_tokens[rows]
-        return StepPlan(rows, new, computed, samples, num_decodes, int(new.sum()))
 
     # -- taking results in --------------------------------------------------------------------
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -152,6 +154,66 @@ def test_forgetting_drops_cached_content_and_leaves_live_content() -> None:
     pool.check_integrity([live])
 
 
+def test_live_blocks_are_told_apart_by_their_references() -> None:
+    pool = BlockPool(8, 2)
+    table = cached_table(pool, names([1, 2], [3, 4]))
+    seen = []
+    for _ in range(17):
+        pool.acquire(table[:1])
+        seen.append(pool.live_by_references.index(1))
+    assert seen == [0, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3, 4, 4], "1, 2, 4, 8 and 16"
+    private = pool.allocate()
+    assert pool.live_by_references == (1, 0, 0, 0, 1)
+    for _ in range(16):
+        pool.release(table[:1])
+    assert pool.live_by_references == (2, 0, 0, 0, 0)
+    pool.check_integrity([table[:1], [private]])
+
+
+def test_cached_blocks_are_told_apart_by_how_often_they_were_found_again() -> None:
+    pool = BlockPool(4, 2)
+    hashes = names([1, 2], [3, 4])
+    table = cached_table(pool, hashes)
+    assert pool.cached_by_reuses == (2, 0, 0, 0, 0)
+    seen = []
+    for _ in range(9):
+        pool.acquire(table[:1])
+        assert pool.cached_by_reuses == (1, 0, 0, 0, 0), "the other one"
+        pool.release(table[:1])
+        seen.append(pool.cached_by_reuses.index(1, 1))
+    assert seen == [1, 2, 2, 3, 3, 3, 3, 4, 4], "1, 2, 4 and 8"
+    for _ in range(3):
+        pool.allocate()
+    assert pool.cached_by_reuses == (0, 0, 0, 0, 0)
+    pool.check_integrity([[1], [2], [3]])
+
+
+def test_new_content_in_a_block_begins_cold() -> None:
+    pool = BlockPool(2, 2)
+    (block,) = cached_table(pool, names([1, 2]))
+    pool.acquire([block])
+    pool.release([block])
+    assert pool.cached_by_reuses == (0, 1, 0, 0, 0)
+    assert cached_table(pool, names([3, 4])) == [block]
+    assert pool.cached_by_reuses == (1, 0, 0, 0, 0)
+    pool.acquire([block])
+    pool.release([block])
+    assert pool.forget_cached() == 1
+    assert cached_table(pool, names([5, 6])) == [block]
+    assert pool.cached_by_reuses == (1, 0, 0, 0, 0)
+
+
+def test_integrity_counts_the_hotness_again() -> None:
+    pool = BlockPool(4, 2)
+    table = cached_table(pool, names([1, 2]))
+    pool.acquire(table)
+    pool.acquire(table)
+    pool.check_integrity([table, table])
+    pool._hotness.fell(1)
+    with pytest.raises(IntegrityError, match="by hotness"):
+        pool.check_integrity([table, table])
+
+
 @pytest.mark.parametrize(
     ("tables", "complaint"),
     [
@@ -210,7 +272,10 @@ class PoolMachine(RuleBasedStateMachine):
     @invariant()
     def holds(self) -> None:
         self.pool.check_integrity(table for table, _ in self.tables)
-        assert self.pool.num_live == len({block for table, _ in self.tables for block in table})
+        held = Counter(block for table, _ in self.tables for block in table)
+        assert self.pool.num_live == len(held) == sum(self.pool.live_by_references)
+        assert self.pool.live_by_references[0] == sum(count == 1 for count in held.values())
+        assert self.pool.num_cached == sum(self.pool.cached_by_reuses)
 
 
 TestPoolAgainstModel = PoolMachine.TestCase

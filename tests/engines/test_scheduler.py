@@ -378,6 +378,75 @@ def test_a_preempted_request_resumes_from_what_is_still_cached() -> None:
     assert victim.cached_tokens == 0, "a prefix hit is what others had computed before"
 
 
+# -- why somebody waits ---------------------------------------------------------------------------
+
+
+def blocked(bench: Bench) -> list[str]:
+    """Why the first waiting request was left out, step by step until nothing is left."""
+    seen = []
+    while bench.scheduler.has_work:
+        bench.step()
+        seen.append(bench.scheduler.blocked)
+    return seen
+
+
+def test_nobody_waits_nothing_blocks() -> None:
+    bench = Bench()
+    bench.add(0, prompt=3, output=2)
+    assert blocked(bench) == ["", ""]
+
+
+def test_rows_that_are_taken_block() -> None:
+    bench = Bench(max_num_seqs=2)
+    for request_id in range(3):
+        bench.add(request_id, prompt=2, output=2)
+    assert blocked(bench) == ["seqs", "seqs", "", ""]
+
+
+def test_a_budget_that_is_used_up_blocks() -> None:
+    bench = Bench(max_num_seqs=4, max_num_batched_tokens=4)
+    bench.add(0, prompt=9, output=1)
+    bench.add(1, prompt=2, output=1)
+    assert blocked(bench) == ["tokens", "tokens", ""], "the last chunk leaves room for both"
+
+
+def test_without_chunking_a_prompt_that_does_not_fit_the_budget_is_blocked_by_it() -> None:
+    limits = {"max_num_seqs": 4, "max_num_batched_tokens": 16, "max_model_len": 16}
+    bench = Bench(chunked_prefill=False, **limits)
+    bench.add(0, prompt=10, output=1)
+    bench.add(1, prompt=10, output=1)
+    assert blocked(bench) == ["tokens", ""]
+
+
+@pytest.mark.parametrize("watermark", [0.0, 0.3])
+def test_blocks_that_are_not_there_block(watermark: float) -> None:
+    bench = Bench(usable_blocks=10, watermark=watermark)
+    bench.add(0, prompt=14, output=2)
+    bench.step()
+    bench.add(1, prompt=16 if watermark else 28, output=1)
+    assert blocked(bench) == ["blocks", ""]
+
+
+def test_a_step_that_preempts_says_so() -> None:
+    bench = Bench(usable_blocks=4)
+    bench.add(0, prompt=7, output=6)
+    bench.add(1, prompt=6, output=6)
+    bench.step()
+    bench.step()
+    bench.add(2, prompt=1, output=1)
+    bench.step()
+    assert bench.scheduler.preemptions and bench.scheduler.blocked == "preempted"
+    bench.step()
+    assert bench.scheduler.blocked == "blocks", "its two blocks are not there yet"
+
+
+def test_a_static_batch_that_is_closed_blocks() -> None:
+    bench = Bench(batching="static", max_num_seqs=2)
+    for request_id in range(3):
+        bench.add(request_id, prompt=2, output=2)
+    assert blocked(bench) == ["batch", "batch", "", ""]
+
+
 # -- static batching ----------------------------------------------------------------------------
 
 

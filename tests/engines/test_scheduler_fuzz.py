@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from fake_worker import VOCAB, FakeWorker, Truth
 
-from engines.base import RequestRecord
+from engines.base import RequestRecord, StepResult
 from engines.monolithic import MonolithicEngine
 from engines.scheduling.blocks import BlockPool
 from engines.scheduling.config import SchedulerConfig
@@ -163,8 +163,22 @@ class World:
                 self.seen["preempted"] += 1
                 assert event.tokens > 0 and event.detail
         assert (result.emitted_tokens == 1).all()
+        self._check_blocked(result)
         for record in result.records:
             self._end(record)
+
+    def _check_blocked(self, result: StepResult) -> None:
+        """The reason why somebody waits is one that could hold in this step."""
+        self.seen[result.blocked or "nobody waits"] += 1
+        preempted = any(event.kind == "preempt" for event in result.events)
+        assert (result.blocked == "preempted") == preempted
+        computed = result.prefill_tokens + result.decode_tokens
+        if result.blocked == "seqs":
+            assert result.num_seqs == self.config.max_num_seqs
+        elif result.blocked == "tokens" and self.config.chunked_prefill:
+            assert computed == self.config.max_num_batched_tokens
+        elif result.blocked == "batch":
+            assert self.config.batching == "static"
 
     # -- what must hold -----------------------------------------------------------------------
 
@@ -287,6 +301,7 @@ def test_every_rule_holds_under_random_traffic(kind: Kind, fuzz_operations: int)
         seen += world.seen
     if share >= 1000:
         wanted = {"ok", "cancelled", "rejected", "prefill", "decode", "preempted"}
+        wanted |= {"preempted", "blocks", "nobody waits"}
         wanted |= {"mixed"} if kind.batching == "continuous" else set()
         wanted |= {"chunks"} if kind.chunked_prefill else set()
         wanted |= {"cached tokens", "evicted", "forgotten"} if kind.prefix_caching else set()

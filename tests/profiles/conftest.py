@@ -106,7 +106,7 @@ class FakeNvml:
     def nvmlDeviceGetMemoryInfo(self, gpu: FakeGpu, version: int) -> Any:  # noqa: N802
         self._ask("memory", gpu)
         assert version == pynvml.nvmlMemory_v2
-        return SimpleNamespace(used=20 * GIB, total=141 * GIB)
+        return SimpleNamespace(used=20 * GIB, free=121 * GIB, total=141 * GIB)
 
     def nvmlDeviceGetPowerUsage(self, gpu: FakeGpu) -> int:  # noqa: N802
         self._ask("mean_power", gpu)

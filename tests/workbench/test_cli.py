@@ -17,7 +17,16 @@ def test_help_names_every_command(capsys):
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
     assert all(command in shown for command in COMMANDS)
-    assert main([]) == 0
+
+
+@pytest.mark.parametrize("words", [[], ["attach", "{run}"], ["top"]])
+def test_the_app_refuses_what_is_no_terminal(words, capsys, monkeypatch, tmp_path):
+    from workbench.runs.folder import RunFolder
+
+    RunFolder.create(tmp_path / "run", {}, "a-run")
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False)
+    assert main([word.format(run=tmp_path / "run") for word in words]) == 2
+    assert "needs a terminal" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -1,22 +1,25 @@
 """What the recorder writes can be read back, also when the disk takes no more."""
 
+import dataclasses
 import errno
 import json
 import stat
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from engines.base import EngineEvent, RequestRecord, StepResult
+from engines.base import EngineEvent, EngineState, PoolState, RequestRecord, StepResult
 from workbench.errors import RunError, StoreError
 from workbench.launch.finish import finish_run
 from workbench.runs import recorder as recorder_module
 from workbench.runs.folder import RunFolder
 from workbench.runs.recorder import Recorder
+from workbench.runs.schema import POOLS, STEPS
 from workbench.runs.segments import list_segments, read_segments
 from workbench.runs.store import RunStore, load_run, recover, remove
-from workbench.runs.tables import from_segments, load_tables
+from workbench.runs.tables import from_segments, load_tables, polars_schema
 from workbench.spec import RunSpec
 from workloads.request import Request
 
@@ -176,6 +179,145 @@ def test_broken_run_records_are_named_and_do_not_hide_the_others(tmp_path, folde
     runs, broken = RunStore(tmp_path).runs()
     assert [run.run_id for run in runs] == ["run"] and runs[0].state == "dead"
     assert len(broken) == 2 and "broken" in broken[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is broken"),
+        ('{"run_id": "x", "sta', "is broken"),
+        ("\xff", "is broken"),
+        ("[" * 100_000, "is broken"),
+        ("[]", "not the record"),
+        ("null", "not the record"),
+        ('{"run_id": 7, "state": "finished"}', "not the record"),
+        ('{"run_id": "x", "state": ["finished"]}', "not the record"),
+        ('{"run_id": "x", "state": "finished", "spec": 3}', "its 'spec' has no parts"),
+        ('{"run_id": "x", "state": "finished", "summary": []}', "its 'summary' has no parts"),
+        ('{"schema": 3, "run_id": {}}', r"newer workbench \(schema 3; this one reads up to 2\)"),
+    ],
+)
+def test_whatever_a_run_json_holds_is_a_message(tmp_path, folder, text, message):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "run.json").write_bytes(text.encode("latin-1"))
+    runs, broken = RunStore(tmp_path).runs()
+    assert [run.run_id for run in runs] == ["run"] and len(broken) == 1
+    for read in (load_run, RunFolder.read):
+        with pytest.raises(StoreError, match=message):
+            read(RunFolder(tmp_path / "other"))
+
+
+def test_a_run_json_that_is_a_folder_or_closed_is_a_message(tmp_path, folder, monkeypatch):
+    (tmp_path / "other" / "run.json").mkdir(parents=True)
+    assert "Is a directory" in RunStore(tmp_path).runs()[1][0]
+    real = Path.read_bytes
+
+    def closed(path):
+        if path.parent.name == "other":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", closed)
+    runs, broken = RunStore(tmp_path).runs()
+    assert len(runs) == 1 and broken == [f"{tmp_path}/other/run.json: Permission denied"]
+    monkeypatch.setattr(Path, "is_dir", lambda path: path == tmp_path or closed(path / "run.json"))
+    assert "other can't be read: Permission denied" in RunStore(tmp_path).runs()[1][0]
+
+
+def test_a_name_that_no_path_can_have_is_no_run(tmp_path):
+    with pytest.raises(StoreError, match="no run"):
+        RunStore(tmp_path).find("x" * 300)
+
+
+POOL = PoolState("kv", 16, 100, 50, 30, 20, (40, 6, 3, 1, 0), (25, 3, 1, 1, 0))
+
+
+def test_pools_are_looked_at_with_each_flush_and_saved(folder):
+    recorder = Recorder(
+        folder, 250 * MS, fsync_segments=False, state=lambda: EngineState(1, 0, (POOL,))
+    )
+    fill(recorder)
+    recorder.flush(270 * MS)
+    recorder.close()
+    finish_run(folder, "finished", "")
+    pools = load_tables(folder)["pools"]
+    assert pools["time_ns"].to_list() == [20 * MS, 270 * MS]
+    assert pools.drop("time_ns").row(1) == (
+        "kv", 16, 100, 20, 50, 30, 10, 40, 6, 3, 1, 0, 25, 3, 1, 1, 0,
+    )  # fmt: skip
+
+
+def test_an_engine_without_pools_leaves_no_file_of_them(folder):
+    recorder = Recorder(folder, 250 * MS, fsync_segments=False, state=lambda: EngineState(0, 0, ()))
+    fill(recorder)
+    recorder.close()
+    finish_run(folder, "finished", "")
+    assert not folder.parquet("pools").exists()
+    pools = load_tables(folder)["pools"]
+    assert pools.is_empty() and dict(pools.schema) == polars_schema(POOLS)
+
+
+def test_a_run_of_the_first_schema_reads_with_nulls_for_what_it_lacks(folder):
+    recorder = Recorder(folder, 250 * MS, fsync_segments=False)
+    fill(recorder)
+    recorder.close()
+    segments, _ = read_segments(list_segments(folder.segments))
+    for segment in segments:
+        del segment["steps"]["worker"], segment["steps"]["blocked"]
+    live = from_segments(segments)
+    assert dict(live["steps"].schema) == polars_schema(STEPS)
+    assert live["steps"]["worker"].null_count() == live["steps"].height == 3
+    finish_run(folder, "finished", "")
+    path = folder.parquet("steps")
+    pl.read_parquet(path).drop("worker", "blocked").write_parquet(path)
+    folder.update(schema=1)
+    saved = load_tables(folder)["steps"]
+    assert saved.equals(live["steps"]) and dict(saved.schema) == polars_schema(STEPS)
+
+
+def test_a_table_without_a_column_that_was_always_there_is_broken(folder):
+    recorder = Recorder(folder, 250 * MS, fsync_segments=False)
+    fill(recorder)
+    recorder.close()
+    segments, _ = read_segments(list_segments(folder.segments))
+    del segments[0]["steps"]["kind"]
+    with pytest.raises(StoreError, match=r"no runner writes.*kind"):
+        from_segments(segments)
+    finish_run(folder, "finished", "")
+    path = folder.parquet("steps")
+    pl.read_parquet(path).drop("kind").write_parquet(path)
+    with pytest.raises(StoreError, match=r"steps.parquet can't be read.*kind"):
+        load_tables(folder)
+
+
+def test_a_step_keeps_its_worker_and_why_somebody_waited(folder):
+    recorder = Recorder(folder, 250 * MS, fsync_segments=False)
+    recorder.step(dataclasses.replace(step(0, [0]), worker=1, blocked="blocks"))
+    recorder.step(step(1, [0]))
+    recorder.close()
+    finish_run(folder, "finished", "")
+    steps = load_tables(folder)["steps"]
+    assert steps.select("worker", "blocked").rows() == [(1, "blocks"), (0, "")]
+
+
+def test_knobs_are_in_the_record_of_a_run_however_it_ended(folder):
+    recorder = Recorder(folder, 250 * MS, fsync_segments=False)
+    fill(recorder)
+    for time_ms, detail in (
+        (1500, "rate 2 x: 4.00 req/s"), (2500, "arrivals paused"), (3000, "rate 3 x"),
+    ):  # fmt: skip
+        recorder.event(time_ms * MS, "knob", detail)
+    recorder.close()
+    content = finish_run(folder, "killed", "its runner was killed")
+    assert content["knobs"] == [
+        {"time_s": 1.5, "what": "rate 2 x: 4.00 req/s"},
+        {"time_s": 2.5, "what": "arrivals paused"},
+        {"time_s": 3.0, "what": "rate 3 x"},
+    ]
+    assert (
+        "The rate was changed while it ran (2 times), and arrivals were paused while it ran (once):"
+        " offered and achieved rates are not those of the spec."
+    ) in content["summary"]["notes"]
 
 
 def test_runs_are_found_by_id_beginning_name_path_and_from_the_end(tmp_path):

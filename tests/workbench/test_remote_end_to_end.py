@@ -13,6 +13,8 @@ import pytest
 
 from engines.remote.server_metrics import SERVER_COLUMNS
 from workbench.bench.timed_server import TimedOptions, TimedServer
+from workbench.runs.control import send
+from workbench.runs.folder import RunFolder
 from workbench.runs.schema import EMISSIONS, REQUESTS, SERVER
 
 KEY = "sk-never-to-be-seen"
@@ -66,7 +68,7 @@ def test_a_remote_run_has_the_columns_of_a_local_one(tmp_path):
     assert set(requests["first_tokens"]) <= {4, 8, 12, 16}
     assert requests["started_ns"].null_count() == requests["prefilled_ns"].null_count() == 80
     assert (requests["admitted_ns"] >= requests["scheduled_ns"]).all()
-    assert (requests["first_token_ns"] - requests["admitted_ns"] >= 20_000_000).all()
+    assert (requests["first_token_ns"] - requests["scheduled_ns"] >= 20_000_000).all()
     assert emissions["step"].null_count() == emissions.height <= 80 * 4
     assert emissions["tokens"].sum() == 80 * 16
     summary = content["summary"]
@@ -93,6 +95,27 @@ def test_two_processes_send_the_same_as_one(tmp_path):
     assert content["summary"]["requests"]["recorded"] == one.height > 60
     assert "from 2 processes" in report
     assert not list((tmp_path / "two").glob("segments*"))
+
+
+def test_two_processes_are_paused_together(tmp_path):
+    out = tmp_path / "run"
+    with TimedServer(TimedOptions(first_ms=5)) as server:
+        runner = start(
+            server.url, out, "--rate", "60", "--duration", "600", "--processes", "2",
+            "--output-tokens", "2",
+        )  # fmt: skip
+        wait_for(lambda: list(out.glob("segments-1/*.seg")))
+        for command in ("pause", "resume", "stop"):
+            assert send(RunFolder(out), command)["ok"]
+            time.sleep(0.4)
+        runner.communicate(timeout=60)
+    events = table(out, "events").filter(pl.col("kind") == "knob")
+    paused_ns, resumed_ns = events["time_ns"]
+    stamps = table(out, "requests").with_columns(shard=pl.col("request_id") % 2)
+    inside = pl.col("scheduled_ns").is_between(paused_ns, resumed_ns - 1)
+    assert resumed_ns - paused_ns > 300_000_000 and stamps.filter(inside).is_empty()
+    for when in (pl.col("scheduled_ns") < paused_ns, pl.col("scheduled_ns") >= resumed_ns):
+        assert set(stamps.filter(when)["shard"]) == {0, 1}
 
 
 def test_conversations_go_on_from_the_servers_answers(tmp_path):

@@ -75,14 +75,21 @@ def test_a_run_ends_by_itself_with_every_request_accounted_for(tmp_path):
     assert steps["step"].to_list() == list(range(steps.height))
     computed = steps["prefill_tokens"].sum() + requests["cached_tokens"].sum()
     assert computed == requests["prompt_tokens"].sum() + requests["recomputed_tokens"].sum()
+    assert set(steps["worker"]) == {0} and set(steps["blocked"]) <= {"", "seqs", "tokens", "blocks"}
+    pools = pl.read_parquet(out / "pools.parquet")
+    assert (pools["free"] + pools["live"] + pools["cached"] == pools["usable"]).all()
+    assert pools["live"].max() > 0 and pools.height > 8
+    for whole in ("live", "cached"):
+        levels = [name for name in pools.columns if name.startswith(f"{whole}_")]
+        assert len(levels) == 5 and (pools.select(levels).sum_horizontal() == pools[whole]).all()
     devices = pl.read_parquet(out / "devices.parquet")
     assert devices.filter(pl.col("device") == "host")["process_rss_bytes"].max() > 0
     assert "TTFT" in done.stdout and "run folder:" in done.stdout
     assert "Goodput" in done.stdout
     # Nothing that was needed while it ran is left, and nobody else can read what is.
     assert sorted(p.name for p in out.iterdir()) == [
-        "devices.parquet", "emissions.parquet", "events.parquet", "lock", "requests.parquet",
-        "run.json", "runner.log", "steps.parquet",
+        "devices.parquet", "emissions.parquet", "events.parquet", "lock", "pools.parquet",
+        "requests.parquet", "run.json", "runner.log", "steps.parquet",
     ]  # fmt: skip
     assert stat.S_IMODE(out.stat().st_mode) == 0o700
     assert all(stat.S_IMODE(p.stat().st_mode) == 0o600 for p in out.iterdir())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workbench.analysis.quantities import number
@@ -19,6 +19,23 @@ def notes_on(summary: Mapping[str, Any]) -> list[str]:
         *_on_the_objectives(summary["objectives"]),
         *_on_the_devices(summary["devices"]),
     ]
+
+
+def notes_on_knobs(knobs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Sentences on what was turned while the run went, as `run.json` has it in `knobs`."""
+    rates = sum(str(knob["what"]).startswith("rate") for knob in knobs)
+    pauses = sum(str(knob["what"]).startswith("arrivals paused") for knob in knobs)
+    turned = [
+        f"{what} while it ran ({'once' if count == 1 else f'{count} times'})"
+        for what, count in (
+            ("The rate was changed", rates),
+            ("arrivals were paused" if rates else "Arrivals were paused", pauses),
+        )
+        if count
+    ]
+    if not turned:
+        return []
+    return [f"{', and '.join(turned)}: offered and achieved rates are not those of the spec."]
 
 
 def _on_the_record(requests: Mapping[str, Any]) -> list[str]:

@@ -11,7 +11,9 @@ import polars as pl
 
 from engines.options import REMOTE
 from workbench.analysis.metrics import Window
+from workbench.analysis.notes import notes_on_knobs
 from workbench.analysis.summary import summarise
+from workbench.runs.control_socket import discard_socket
 from workbench.runs.folder import RESERVES, RunFolder
 from workbench.runs.segments import SegmentTables, list_segments, read_segments
 from workbench.runs.tables import (
@@ -44,6 +46,7 @@ def finish_run(
         OSError: the disk doesn't even take `run.json`.
     """
     content = folder.read() | dict(extra or {})
+    discard_socket(folder, content.pop("control", None))
     paths = [path for segments in folder.segment_folders for path in list_segments(segments)]
     segments, broken = read_segments(paths)
     if segments or unwritten:
@@ -53,6 +56,7 @@ def finish_run(
         tables = load_tables(folder)
     spec, ended_ns = RunSpec.model_validate(content["spec"]), _last_ns(tables)
     engine = content.get("engine") or {}
+    knobs = _knobs(tables)
     warmup_s = content.get("warmup_s")
     window = _window(tables, spec.traffic.warmup_s if warmup_s is None else float(warmup_s))
     summary = summarise(
@@ -63,13 +67,14 @@ def finish_run(
         block_size=engine.get("block_size"),
         drain_end_ns=ended_ns,
         remote=engine.get("name") == REMOTE,
-        notes=(content.get("traffic") or {}).get("notes") or (),
+        notes=[*notes_on_knobs(knobs), *((content.get("traffic") or {}).get("notes") or ())],
     )
     content |= {
         "state": state,
         "reason": reason,
         "window": dataclasses.asdict(window),
         "drain_end_ns": ended_ns,
+        "knobs": knobs,
         "summary": summary.as_dict(),
     }
     if broken:
@@ -99,6 +104,16 @@ def _window(tables: Tables, warmup_s: float) -> Window:
     scheduled = tables["requests"]["scheduled_ns"]
     last = scheduled.max() if len(scheduled) else None
     return Window(start_ns, max(start_ns, int(last) if isinstance(last, int) else start_ns))
+
+
+def _knobs(tables: Tables) -> list[dict[str, Any]]:
+    """What was turned while it ran: `time_s` since its start, and `what` in words."""
+    turned = tables["events"].filter(pl.col("kind") == "knob").sort("time_ns")
+    stamps, details = turned["time_ns"].to_list(), turned["detail"].to_list()
+    return [
+        {"time_s": stamp / 1e9, "what": detail}
+        for stamp, detail in zip(stamps, details, strict=True)
+    ]
 
 
 def _last_ns(tables: Tables) -> int:

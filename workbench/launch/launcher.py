@@ -20,9 +20,13 @@ from workbench.errors import EXIT_BAD_USE, StoreError
 from workbench.launch.finish import finish_run
 from workbench.launch.threads import spin_briefly
 from workbench.runs.folder import RunFolder, new_run_id
-from workbench.runs.segments import SegmentTables, decode_segment, list_segments
+from workbench.runs.follow import SegmentFollower
+from workbench.runs.segments import SegmentTables
 from workbench.runs.store import RunStore, load_run, recover
 from workbench.spec import RunSpec
+
+DETACHED = "--detached"
+"""Tells the runner to go on when whoever started it is gone."""
 
 
 def create_run(spec: RunSpec, out: Path | None, store: RunStore) -> RunFolder:
@@ -34,25 +38,29 @@ def create_run(spec: RunSpec, out: Path | None, store: RunStore) -> RunFolder:
 class Runner:
     """A running run, seen from outside."""
 
-    def __init__(self, folder: RunFolder) -> None:
+    def __init__(self, folder: RunFolder, detached: bool = False) -> None:
         """Starts the process.
+
+        Args:
+            detached: it goes on when this process ends; otherwise it then drains and ends.
 
         Raises:
             StoreError: the run is being run already, or the process can't be started.
         """
         self.folder = folder
-        self._last_segment: dict[Path, int] = {}
+        self._follower = SegmentFollower(folder)
         environ = dict(os.environ)
         spin_briefly(environ)
         lock = folder.lock()
         if lock is None:
             raise StoreError(f"{folder.path} is locked by another runner")
+        words = [sys.executable, "-P", "-m", "workbench.launch.process", str(folder.path)]
         try:
             with folder.log.open("ab") as log:
                 folder.log.chmod(0o600)
                 self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "workbench.launch.process", str(folder.path)],
-                    stdin=subprocess.PIPE,
+                    [*words, DETACHED] if detached else words,
+                    stdin=subprocess.DEVNULL if detached else subprocess.PIPE,
                     stdout=log,
                     stderr=log,
                     env=environ,
@@ -63,6 +71,11 @@ class Runner:
             raise StoreError(f"the runner can't be started: {error.strerror}") from None
         finally:
             os.close(lock)
+
+    @property
+    def pid(self) -> int:
+        """The runner's process id."""
+        return self._process.pid
 
     @property
     def exit_code(self) -> int | None:
@@ -83,13 +96,7 @@ class Runner:
 
     def new_segments(self) -> Iterator[SegmentTables]:
         """Segments that have come since the last call, in order."""
-        for segments in self.folder.segment_folders:
-            for path in list_segments(segments, self._last_segment.get(segments, -1)):
-                try:
-                    yield decode_segment(path.read_bytes(), str(path))
-                except FileNotFoundError:
-                    return  # the run has ended and its segments are tables now
-                self._last_segment[segments] = int(path.name[:8])
+        return self._follower.new()
 
     def watch(self, period_s: float, look: Callable[[], None]) -> int:
         """Calls `look` every `period_s` until the runner has ended; returns its exit code."""

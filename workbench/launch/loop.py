@@ -7,6 +7,7 @@ from collections.abc import Callable
 from workbench.launch.target import Target
 from workbench.launch.traffic import TrafficPlan
 from workbench.runs.clock import RunClock
+from workbench.runs.knobs import Knobs
 from workbench.runs.recorder import Recorder
 from workbench.runs.runner import LoopEnd, StopRequest, drive
 from workbench.spec import RunSpec
@@ -23,6 +24,7 @@ def run_loop(
     clock: RunClock,
     stop: StopRequest,
     phase: Callable[[str], None],
+    knobs: Knobs,
 ) -> LoopEnd:
     """Drives the target until its traffic and its requests have ended.
 
@@ -39,6 +41,7 @@ def run_loop(
         INTERRUPT_DRAIN_NS,
         phase,
         patience=Patience(traffic.cancel_share, traffic.cancel_after, spec.seed),
+        knobs=knobs,
     )
     target.engine.check_integrity()
     return end

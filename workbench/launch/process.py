@@ -1,8 +1,8 @@
-"""The runner's process: `python -m workbench.launch.process FOLDER`.
+"""The runner's process: `python -m workbench.launch.process FOLDER [--detached]`.
 
 Loads the engine, calibrates, drives the traffic, records, and ends the run, each time leaving a
 readable run behind. Whoever started it watches the folder; if that process goes away, this one
-drains and ends.
+drains and ends, unless it is detached.
 """
 
 from __future__ import annotations
@@ -14,31 +14,47 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from profiles.telemetry import Telemetry, open_telemetry
 from workbench.errors import EXIT_BAD_USE, EXIT_OK, EXIT_RUN_FAILED, USER_ERRORS, RunError
+from workbench.launch.control import ControlServer, Course
 from workbench.launch.finish import finish_run
+from workbench.launch.launcher import DETACHED
 from workbench.launch.loop import run_loop
-from workbench.launch.shards import START_IN_NS, Shards
+from workbench.launch.shards import PACE_IN_NS, START_IN_NS, Shards
 from workbench.launch.target import Target, open_target
 from workbench.launch.traffic import TrafficPlan, plan_traffic
 from workbench.runs.clock import RunClock
 from workbench.runs.environment import environment
 from workbench.runs.folder import RunFolder
+from workbench.runs.knobs import Knobs
 from workbench.runs.recorder import Recorder
-from workbench.runs.runner import StopRequest
+from workbench.runs.runner import LoopEnd, StopRequest
 from workbench.spec import RunSpec, parse_spec
 from workloads.traffic import Shard
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """How the offering of a run's traffic ended."""
+
+    state: str
+    reason: str
+    exit_code: int
 
 
 def main() -> int:
     """Runs the run in the folder that the first argument names; returns the exit code."""
     folder = RunFolder(Path(sys.argv[1]))
     stop = StopRequest()
-    _listen(stop)
+    _listen(stop, detached=DETACHED in sys.argv[2:])
     os.umask(0o077)
     try:
         spec = parse_spec(folder.read()["spec"], str(folder.run_json))
@@ -55,45 +71,86 @@ def main() -> int:
 
 def _run(folder: RunFolder, spec: RunSpec, stop: StopRequest) -> int:
     clock = RunClock()
+    processes = spec.target.processes
     folder.update(state="loading", environment=environment())
-    with Shards(folder, spec.target.processes) as shards:
+    course = Course("loading", closed=spec.traffic.concurrency is not None)
+    with Shards(folder, processes) as shards:
+        knobs = Knobs(shards.pace, PACE_IN_NS) if processes > 1 else Knobs()
         stop.listeners.append(shards.stop)
-        target = open_target(spec, clock, lambda message: _progress(folder, message))
-        folder.update(engine=target.engine.describe(), progress="")
-        shard = Shard(0, spec.target.processes)
-        plan = plan_traffic(spec, target, lambda: _phase(folder, "calibrating"), shard)
-        telemetry = None if spec.profile == "none" else open_telemetry(clock)
-        recorder = Recorder(
-            folder,
-            int(spec.record.flush * 1e9),
-            spec.record.fsync == "segments",
-            telemetry.drain if telemetry is not None else None,
-            target.server_samples,
-        )
-        shards.wait_ready()
-        gc.collect()
-        gc.freeze()
-        clock.start(START_IN_NS if spec.target.processes > 1 else 0)
-        shards.start(clock.origin_ns)
-        folder.update(clock={"origin_monotonic_ns": clock.origin_ns}, **plan.as_dict())
-        if telemetry is not None:
-            telemetry.start()
-        state, reason, code = "finished", "", EXIT_OK
-        try:
-            end = run_loop(
-                spec, target, plan, recorder, clock, stop, lambda phase: _phase(folder, phase)
+        with _control(folder, course, knobs, stop):
+            target = open_target(spec, clock, lambda message: _progress(folder, message))
+            folder.update(engine=target.engine.describe(), progress="")
+            calibrating = partial(_phase, folder, course, "calibrating")
+            shard = Shard(0, processes)
+            plan = None if stop.wanted else plan_traffic(spec, target, calibrating, shard)
+            if plan is None or stop.wanted:
+                return _end_before_it_began(folder, stop)
+            course.rate_per_s = plan.rate_per_s
+            telemetry = None if spec.profile == "none" else open_telemetry(clock)
+            recorder = Recorder(
+                folder,
+                int(spec.record.flush * 1e9),
+                spec.record.fsync == "segments",
+                telemetry.drain if telemetry is not None else None,
+                target.server_samples,
+                state=target.engine.state,
             )
-            failures = shards.failures()
-            if failures:
-                raise RunError("; ".join(failures))
-            if end.interrupted:
-                state, reason, code = "interrupted", end.interrupted, EXIT_RUN_FAILED
-        except BaseException as error:
-            log_traceback()
-            state, reason, code = "failed", _explained(error), EXIT_RUN_FAILED
-            recorder.event(clock(), "error", reason)
+            shards.wait_ready()
+            gc.collect()
+            gc.freeze()
+            clock.start(START_IN_NS if processes > 1 else 0)
+            shards.start(clock.origin_ns)
+            folder.update(clock={"origin_monotonic_ns": clock.origin_ns}, **plan.as_dict())
+            if telemetry is not None:
+                telemetry.start()
+            phase = partial(_phase, folder, course)
+            ended = _offer(
+                lambda: run_loop(spec, target, plan, recorder, clock, stop, phase, knobs),
+                shards,
+                recorder,
+                clock,
+            )
+            _phase(folder, course, "saving")
         told = _while_it_ran(plan, target)
-        return _save(folder, recorder, telemetry, state, reason, code, clock, told)
+        return _save(folder, recorder, telemetry, ended, clock, told)
+
+
+def _offer(
+    loop: Callable[[], LoopEnd], shards: Shards, recorder: Recorder, clock: RunClock
+) -> _Ended:
+    """Runs the loop here and in the shards to its end; how that was."""
+    try:
+        end = loop()
+        failures = shards.failures()
+        if failures:
+            raise RunError("; ".join(failures))
+        if end.interrupted:
+            return _Ended("interrupted", end.interrupted, EXIT_RUN_FAILED)
+    except BaseException as error:
+        log_traceback()
+        reason = _explained(error)
+        recorder.event(clock(), "error", reason)
+        return _Ended("failed", reason, EXIT_RUN_FAILED)
+    return _Ended("finished", "", EXIT_OK)
+
+
+def _control(
+    folder: RunFolder, course: Course, knobs: Knobs, stop: StopRequest
+) -> AbstractContextManager[object]:
+    """The control channel; where there can be none, the run goes on, and says why."""
+    try:
+        server = ControlServer(folder, course, knobs, stop)
+    except OSError as error:
+        folder.update(control=None, control_error=error.strerror or str(error))
+        return contextlib.nullcontext()
+    folder.update(control=str(server.path))
+    return server
+
+
+def _end_before_it_began(folder: RunFolder, stop: StopRequest) -> int:
+    """The end of a run that was asked to stop before its first request."""
+    finish_run(folder, "interrupted", stop.reason)
+    return EXIT_RUN_FAILED
 
 
 def _while_it_ran(plan: TrafficPlan, target: Target) -> dict[str, Any]:
@@ -105,9 +162,7 @@ def _save(
     folder: RunFolder,
     recorder: Recorder,
     telemetry: Telemetry | None,
-    state: str,
-    reason: str,
-    code: int,
+    ended: _Ended,
     clock: RunClock,
     told: dict[str, Any],
 ) -> int:
@@ -121,9 +176,8 @@ def _save(
             "missed_ticks": telemetry.missed_ticks,
         }
     unwritten = recorder.close()
-    _phase(folder, "saving")
-    content = finish_run(folder, state, reason, unwritten, extra)
-    return code if content["state"] == state else EXIT_RUN_FAILED
+    content = finish_run(folder, ended.state, ended.reason, unwritten, extra)
+    return ended.exit_code if content["state"] == ended.state else EXIT_RUN_FAILED
 
 
 def _explained(error: BaseException) -> str:
@@ -139,8 +193,9 @@ def _explained(error: BaseException) -> str:
     return f"{name}: {error}"
 
 
-def _phase(folder: RunFolder, state: str) -> None:
+def _phase(folder: RunFolder, course: Course, state: str) -> None:
     """Tells watchers; a full disk must not end the run here but where its record is written."""
+    course.phase = state
     try:
         folder.update(state=state)
     except OSError:
@@ -166,14 +221,18 @@ def log_traceback() -> None:
         sys.stderr.flush()
 
 
-def _listen(stop: StopRequest) -> None:
-    """Signals, and the end of the process that started this one, ask the loop to stop."""
+def _listen(stop: StopRequest, detached: bool) -> None:
+    """Signals, and the end of the process that started this one, ask the loop to stop; of a
+    detached one, signals alone."""
 
     def on_signal(number: int, _: FrameType | None) -> None:
         stop.ask(signal.Signals(number).name, at_once=number != signal.SIGINT)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, on_signal)
+
+    if detached:
+        return
 
     def watch_parent() -> None:
         while sys.stdin.buffer.read(4096):

@@ -19,6 +19,7 @@ from workbench.launch.target import open_target
 from workbench.launch.traffic import plan_traffic
 from workbench.runs.clock import RunClock
 from workbench.runs.folder import RunFolder
+from workbench.runs.knobs import Ask, Knobs
 from workbench.runs.recorder import Recorder
 from workbench.runs.runner import StopRequest
 from workbench.spec import RunSpec, parse_spec
@@ -44,7 +45,7 @@ def main() -> int:
 
 
 def _offer(folder: RunFolder, spec: RunSpec, shard: Shard) -> None:
-    clock, stop = RunClock(), StopRequest()
+    clock, stop, knobs = RunClock(), StopRequest(), Knobs()
     target = open_target(spec, clock, lambda _: None)
     plan = plan_traffic(spec, target, lambda: None, shard)
     recorder = Recorder(
@@ -60,10 +61,10 @@ def _offer(folder: RunFolder, spec: RunSpec, shard: Shard) -> None:
     if word != "start":
         return
     clock.origin_ns = int(origin)
-    threading.Thread(target=_listen, args=(stop,), name="runner", daemon=True).start()
+    threading.Thread(target=_listen, args=(stop, knobs), name="runner", daemon=True).start()
     failed = True
     try:
-        run_loop(spec, target, plan, recorder, clock, stop, lambda _: None)
+        run_loop(spec, target, plan, recorder, clock, stop, lambda _: None, knobs)
         failed = False
     finally:
         if recorder.close() and not failed:
@@ -71,10 +72,14 @@ def _offer(folder: RunFolder, spec: RunSpec, shard: Shard) -> None:
         target.engine.close()
 
 
-def _listen(stop: StopRequest) -> None:
+def _listen(stop: StopRequest, knobs: Knobs) -> None:
     for line in sys.stdin:
-        word, _, reason = line.strip().partition(" ")
-        stop.ask(reason, at_once=word == "halt")
+        word, _, rest = line.strip().partition(" ")
+        if word == "pace":
+            at_ns, speed = rest.split()
+            knobs.pending.append(Ask(speed=float(speed), at_ns=int(at_ns)))
+        else:
+            stop.ask(rest, at_once=word == "halt")
     stop.ask("the runner went away", at_once=False)
 
 

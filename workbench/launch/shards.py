@@ -4,7 +4,8 @@ One process of Python sends some thousands of requests a second. `--processes N`
 out to N of them: the runner is number 0, and each writes segments of its own into the run's
 folder, on the runner's clock.
 
-    runner → shard   "start ORIGIN_NS", "stop REASON", "halt REASON", one a line on its stdin
+    runner → shard   "start ORIGIN_NS", "pace AT_NS SPEED", "stop REASON", "halt REASON", one a
+                     line on its stdin
     shard → runner   "ready", then "ended" or "failed REASON", one a line on its stdout
 """
 
@@ -22,6 +23,9 @@ from workbench.runs.folder import RunFolder
 
 START_IN_NS = 100_000_000
 """How far ahead of now the common start is set, so that every process has heard of it."""
+
+PACE_IN_NS = 50_000_000
+"""The same for another pace of the traffic."""
 
 
 class Shards:
@@ -78,6 +82,10 @@ class Shards:
     def stop(self, reason: str, at_once: bool) -> None:
         """Asks them to stop; may be called from a signal handler, and again."""
         self._tell(f"{'halt' if at_once else 'stop'} {reason}")
+
+    def pace(self, at_ns: int, speed: float) -> None:
+        """Lets their traffic pass at `speed` from a moment of the run on."""
+        self._tell(f"pace {at_ns} {speed!r}")
 
     def failures(self) -> list[str]:
         """Waits until all have ended; why those that failed did."""

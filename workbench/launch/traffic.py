@@ -83,12 +83,12 @@ def plan_traffic(
     content = content_of(spec, target)
     if spec.traffic.concurrency is not None:
         return _closed(spec, content, shard)
-    if content.stamps_ns is not None and not _own_arrivals(spec):
+    if content.stamps_ns is not None and not has_own_arrivals(spec):
         return _replayed(spec, content, content.stamps_ns, shard)
     return _at_rate(spec, target, content, calibrating, shard)
 
 
-def _own_arrivals(spec: RunSpec) -> bool:
+def has_own_arrivals(spec: RunSpec) -> bool:
     """Whether the spec says when requests are to come, whatever the trace has."""
     traffic = spec.traffic
     chosen = (traffic.arrival, traffic.modulation, traffic.rate_file)
@@ -130,7 +130,7 @@ def _at_rate(
     shard: Shard,
 ) -> TrafficPlan:
     traffic = spec.traffic
-    arrivals, said = _arrivals(spec)
+    arrivals, said = arrivals_of(spec)
     rate, calibration = 1.0, None
     if traffic.rate_file is None:
         rate, calibration = _rate(spec, target, content, calibrating)
@@ -162,8 +162,12 @@ def _slow_start(content: Content, duration_s: float, rate_per_s: float) -> tuple
     )
 
 
-def _arrivals(spec: RunSpec) -> tuple[ModulatedArrivals, str]:
-    """The arrival process, and its name with what modulates it."""
+def arrivals_of(spec: RunSpec) -> tuple[ModulatedArrivals, str]:
+    """The arrival process that the spec asks for, and its name with what modulates it.
+
+    Raises:
+        WorkloadError: it is impossible, or the file of rates can't be read.
+    """
     traffic = spec.traffic
     own = None if spec.trace.file else workload(traffic.workload).arrivals
     if own is None or traffic.arrival is not None:

@@ -3,6 +3,8 @@
 run.json            spec, environment, engine, state, summary; replaced as a whole
 segments/*.seg      while it lives; segments-N/*.seg of further load processes
 *.parquet           once it has ended
+control.sock        where the runner hears what is asked of it, while it lives
+annotations.json    what people wrote on it
 lock                held by the runner as long as it lives
 reserve-segments    disk space that is given up when the disk is full, for what is in memory,
 reserve-end         and for the last run.json
@@ -27,6 +29,8 @@ from workbench.runs.schema import SCHEMA_VERSION
 RESERVES = {"reserve-segments": 1 << 20, "reserve-end": 128 << 10}
 ENDED_STATES = ("finished", "failed", "interrupted", "killed")
 LIVE_STATES = ("starting", "loading", "calibrating", "running", "draining", "saving")
+_STATES = ENDED_STATES + LIVE_STATES
+_PARTS = "spec", "environment", "engine", "clock", "traffic", "calibration", "window", "summary"
 
 
 class RunFolder:
@@ -50,7 +54,10 @@ class RunFolder:
     @property
     def segment_folders(self) -> list[Path]:
         """Every folder of segments that there is."""
-        return sorted(path for path in self.path.glob("segments*") if path.is_dir())
+        try:
+            return sorted(path for path in self.path.glob("segments*") if path.is_dir())
+        except OSError:
+            return []  # it is being removed
 
     @property
     def log(self) -> Path:
@@ -98,7 +105,7 @@ class RunFolder:
         """The content of `run.json`.
 
         Raises:
-            StoreError: it is absent or broken.
+            StoreError: it is absent or broken, or a newer version of the program made it.
         """
         try:
             content = json.loads(self.run_json.read_bytes())
@@ -106,10 +113,21 @@ class RunFolder:
             raise StoreError(f"{self.path} is not a run: it has no run.json") from None
         except OSError as error:
             raise StoreError(f"{self.run_json}: {error.strerror}") from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise StoreError(f"{self.run_json} is broken: {error}") from None
-        if not isinstance(content, dict) or "run_id" not in content or "state" not in content:
+        if not isinstance(content, dict):
             raise StoreError(f"{self.run_json} is not the record of a run")
+        schema = content.get("schema", SCHEMA_VERSION)
+        if isinstance(schema, int) and schema > SCHEMA_VERSION:
+            raise StoreError(
+                f"{self.path} was made by a newer workbench (schema {schema}; this one reads up "
+                f"to {SCHEMA_VERSION})"
+            )
+        if not isinstance(content.get("run_id"), str) or content.get("state") not in _STATES:
+            raise StoreError(f"{self.run_json} is not the record of a run")
+        for part in _PARTS:
+            if not isinstance(content.get(part), dict | None):
+                raise StoreError(f"{self.run_json} is broken: its {part!r} has no parts")
         return content
 
     def write(self, content: Mapping[str, Any]) -> None:
@@ -151,8 +169,11 @@ class RunFolder:
 
     @property
     def is_alive(self) -> bool:
-        """Whether a runner holds it now."""
-        if not (self.path / "lock").exists():
+        """Whether a runner holds it now; false where the lock can't be looked at."""
+        try:
+            if not (self.path / "lock").exists():
+                return False
+        except OSError:
             return False
         descriptor = self.lock()
         if descriptor is None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engines.base import NO_STEP, RequestRecord, StepResult
+from engines.base import NO_STEP, EngineState, PoolState, RequestRecord, StepResult
 from workbench.errors import RunError
 from workbench.runs.folder import RunFolder
 from workbench.runs.schema import (
@@ -24,6 +24,7 @@ from workbench.runs.schema import (
     DEVICES,
     EMISSIONS,
     EVENTS,
+    POOLS,
     REQUESTS,
     SERVER,
     STEPS,
@@ -53,10 +54,12 @@ class _Batch:
     records: list[RequestRecord] = field(default_factory=list)
     steps: list[StepResult] = field(default_factory=list)
     events: list[EventRow] = field(default_factory=list)
+    pools: list[tuple[int, PoolState]] = field(default_factory=list)
     samples: dict[str, Mapping[str, npt.NDArray[Any]]] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.arrivals or self.records or self.steps or self.events or self.samples)
+        rows = self.arrivals, self.records, self.steps, self.events, self.pools
+        return any(rows) or bool(self.samples)
 
 
 class Recorder:
@@ -69,6 +72,7 @@ class Recorder:
         devices: drains the telemetry's new samples.
         server: drains what a remote server told of itself.
         shard: which load process of the run this is; 0 is the runner.
+        state: what the engine holds now, asked at each flush for its KV pools.
 
     `flush_if_due` raises `RunError` once a segment could not be written; what is in memory is
     kept, and `close` tries again after giving up the folder's reserve.
@@ -82,6 +86,7 @@ class Recorder:
         devices: Drain | None = None,
         server: Drain | None = None,
         shard: int = 0,
+        state: Callable[[], EngineState] | None = None,
     ) -> None:
         self._folder = folder
         self._segments = folder.segments_of(shard)
@@ -93,6 +98,7 @@ class Recorder:
             for table, drain in ((DEVICES, devices), (SERVER, server))
             if drain is not None
         }
+        self._state = state
         self._batch = _Batch()
         self._flushed_ns: int | None = None
         self._sequence = 0
@@ -144,6 +150,8 @@ class Recorder:
     def flush(self, now_ns: int) -> None:
         """Hands over what came in, now. Raises as `flush_if_due` does."""
         self._flushed_ns = now_ns
+        if self._state is not None:
+            self._batch.pools = [(now_ns, pool) for pool in self._state().pools]
         self._hand_over()
         if self._failure is not None:
             raise RunError(
@@ -210,6 +218,7 @@ def _columns(batch: _Batch) -> dict[str, dict[str, Any]]:
         (REQUESTS, [_request_row(record) for record in records]),
         (STEPS, [_step_row(step) for step in steps if step.index != NO_STEP]),
         (EVENTS, events),
+        (POOLS, [_pool_row(time_ns, pool) for time_ns, pool in batch.pools]),
     )
     tables = {table.name: _by_column(table, some) for table, some in rows if some}
     if steps:
@@ -241,5 +250,13 @@ def _step_row(step: StepResult) -> tuple[Any, ...]:
     return (
         step.index, step.kind, step.schedule_ns, step.start_ns, step.end_ns, step.num_seqs,
         step.prefill_tokens, step.decode_tokens, len(step.emitted_ids), step.running,
-        step.waiting, step.live_blocks, step.cached_blocks,
+        step.waiting, step.live_blocks, step.cached_blocks, step.worker, step.blocked,
+    )  # fmt: skip
+
+
+def _pool_row(time_ns: int, pool: PoolState) -> tuple[Any, ...]:
+    """A pool as a row of `POOLS`."""
+    return (
+        time_ns, pool.name, pool.block_size, pool.usable, pool.free, pool.live, pool.cached,
+        pool.shared, *pool.live_by_references, *pool.cached_by_reuses,
     )  # fmt: skip

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from engines.base import Engine, RequestRecord, StepResult
 from engines.scheduling.sequence import Status
+from workbench.runs.knobs import Knobs
 from workloads.patience import Patience
 from workloads.request import Ended, Request
 from workloads.traffic import Traffic
@@ -94,6 +95,7 @@ def drive(
     phase: Callable[[str], None],
     sleep: Callable[[float], None] | None = None,
     patience: Patience | None = None,
+    knobs: Knobs | None = None,
 ) -> LoopEnd:
     """Runs until the traffic is exhausted and the engine is empty, or drained long enough.
 
@@ -103,6 +105,7 @@ def drive(
         phase: told "running" and "draining".
         sleep: how time passes while the engine is empty; `engine.rest` if it isn't given.
         patience: who leaves before the answer has come; nobody if it isn't given.
+        knobs: what is asked of it meanwhile: another pace of the traffic, and marks.
 
     Whatever the engine raises goes through, after every request in it was recorded as failed.
     """
@@ -112,10 +115,14 @@ def drive(
     draining = False
     interrupted = ""
     leaving = _Leaving(patience)
+    knobs = knobs or Knobs()
     try:
         while True:
             now = clock()
+            if knobs.pending:
+                traffic = knobs.turn(now, traffic, record)
             for request in traffic.due(now):
+                knobs.offered += 1
                 record.arrived(request, now)
                 rejected = engine.submit(request)
                 if rejected is not None:
@@ -156,6 +163,7 @@ def drive(
         _end_all(engine, record, Status.FAILED, f"{type(error).__name__}: {error}")
         raise
     ended_ns = clock()
+    traffic = knobs.turn(ended_ns, traffic, record)  # a mark that came in its last moment
     why = f"stopped: {interrupted}" if interrupted else "the run ended first"
     unfinished = _end_all(engine, record, Status.UNFINISHED, why)
     rest = engine.step(ended_ns)  # what a remote engine had still to tell of them

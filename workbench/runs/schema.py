@@ -13,26 +13,33 @@ from profiles.samples import COLUMNS as DEVICE_COLUMNS
 
 Kind = Literal["int64", "int32", "float64", "bool", "text"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Readers take this and every older one; version 2 brought `since=2` columns and POOLS."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column; `nullable` marks integer columns whose -1 means null."""
+    """One column; `nullable` marks integer columns whose -1 means null.
+
+    `since` is the schema version that brought it: in older runs it is null.
+    """
 
     name: str
     kind: Kind
     meaning: str
     nullable: bool = False
+    since: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table of a run; `saved` tables become `<name>.parquet`."""
+    """One table of a run; `saved` tables become `<name>.parquet`, `optional` ones if they have
+    rows."""
 
     name: str
     columns: tuple[Column, ...]
     saved: bool = True
+    optional: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -105,6 +112,16 @@ STEPS = Table(
         Column("waiting", "int64", "requests waiting after it"),
         Column("live_blocks", "int64", "KV blocks held by requests after it"),
         Column("cached_blocks", "int64", "KV blocks cached but held by none after it"),
+        Column("worker", "int64", "which worker computed it, from 0", since=2),
+        Column(
+            "blocked",
+            "text",
+            "why the first waiting request was left out of it when it was planned: seqs "
+            "(max_num_seqs run), tokens (the budget is used up), blocks (no KV blocks), batch "
+            "(the static batch is closed), preempted (it preempts, so nobody starts); empty where "
+            "nobody was",
+            since=2,
+        ),
     ),
 )
 
@@ -123,10 +140,16 @@ EVENTS = Table(
     (
         Column("time_ns", "int64", "when, ns"),
         Column("step", "int64", "index of the step it belongs to", nullable=True),
-        Column("kind", "text", "prefill, preempt, evict, phase, note or error"),
+        Column(
+            "kind",
+            "text",
+            "prefill, preempt, evict, phase, note or error; dialect: how a server wants to be "
+            "spoken to; knob: the rate was changed, or arrivals paused or resumed; mark: a user's "
+            "words on this moment",
+        ),
         Column("request_id", "int64", "whom it concerns", nullable=True),
         Column("tokens", "int64", "tokens of the chunk, tokens lost or blocks evicted"),
-        Column("detail", "text", "the reason, in words"),
+        Column("detail", "text", "the reason, in words; of a mark, what the user wrote"),
     ),
 )
 
@@ -157,7 +180,33 @@ SERVER = Table(
         Column("ttft_sum_s", "float64", "its own time to first token, summed, s"),
         Column("ttft_count", "float64", "over how many requests"),
     ),
+    optional=True,
 )
 
-TABLES = (ARRIVALS, REQUESTS, STEPS, EMISSIONS, EVENTS, DEVICES, SERVER)
+POOLS = Table(
+    "pools",
+    (
+        Column("time_ns", "int64", "when it was looked at, ns"),
+        Column("pool", "text", "the pool's name"),
+        Column("block_size", "int64", "tokens of a block"),
+        Column("usable", "int64", "all its blocks but the null block: free + live + cached"),
+        Column("free", "int64", "blocks without content"),
+        Column("live", "int64", "blocks that requests hold"),
+        Column("cached", "int64", "blocks that none holds, their content kept"),
+        Column("shared", "int64", "live blocks that two or more block tables name"),
+        Column("live_1", "int64", "live blocks that one block table names"),
+        Column("live_2", "int64", "live blocks that 2 or 3 name"),
+        Column("live_4", "int64", "live blocks that 4 to 7 name"),
+        Column("live_8", "int64", "live blocks that 8 to 15 name"),
+        Column("live_16", "int64", "live blocks that 16 or more name"),
+        Column("cached_0", "int64", "cached blocks, content never found again since computed"),
+        Column("cached_1", "int64", "cached blocks, content found again once"),
+        Column("cached_2", "int64", "cached blocks, found again 2 or 3 times"),
+        Column("cached_4", "int64", "cached blocks, found again 4 to 7 times"),
+        Column("cached_8", "int64", "cached blocks, found again 8 times or more"),
+    ),
+    optional=True,
+)
+
+TABLES = (ARRIVALS, REQUESTS, STEPS, EMISSIONS, EVENTS, DEVICES, SERVER, POOLS)
 SAVED_TABLES = tuple(table for table in TABLES if table.saved)

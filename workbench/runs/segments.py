@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import struct
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,6 +31,8 @@ MAGIC = b"WBSEG1\n\0"
 _FIXED = struct.Struct("<QI")
 DTYPES = {"int64": "<i8", "int32": "<i4", "float64": "<f8", "bool": "|b1"}
 _KINDS = {np.dtype(dtype).str: kind for kind, dtype in DTYPES.items()}
+
+_SEGMENT_NAME = re.compile(r"[0-9]{8}\.seg")
 
 ColumnData = npt.NDArray[Any] | Sequence[str]
 SegmentTables = dict[str, dict[str, Any]]
@@ -106,8 +109,13 @@ def write_segment(folder: Path, sequence: int, data: bytes, fsync: bool) -> None
 
 def list_segments(folder: Path, after: int = -1) -> list[Path]:
     """Segments whose sequence number is above `after`, in order."""
-    names = sorted(path.name for path in folder.glob("*.seg")) if folder.is_dir() else []
-    return [folder / name for name in names if name[:8].isdigit() and int(name[:8]) > after]
+    last = segment_path(folder, after).name if after >= 0 else ""
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if entry.name > last]
+    except OSError:
+        return []  # the run has ended, and its segments are tables now
+    return [folder / name for name in sorted(names) if _SEGMENT_NAME.fullmatch(name)]
 
 
 def read_segments(paths: Iterable[Path]) -> tuple[list[SegmentTables], list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,16 +12,23 @@ from typing import Any
 import platformdirs
 
 from workbench.errors import StoreError
+from workbench.runs.control_socket import discard_socket
 from workbench.runs.folder import ENDED_STATES, RunFolder
 
 HOME_VARIABLE = "WORKBENCH_HOME"
 
 
+def home() -> Path:
+    """Where everything is kept: `$WORKBENCH_HOME`, or the user's data directory."""
+    chosen = os.environ.get(HOME_VARIABLE)
+    if chosen:
+        return Path(chosen)
+    return Path(platformdirs.user_data_dir("workbench", appauthor=False))
+
+
 def store_root() -> Path:
-    """Where runs are kept: `$WORKBENCH_HOME/runs`, or under the user's data directory."""
-    home = os.environ.get(HOME_VARIABLE)
-    base = Path(home) if home else Path(platformdirs.user_data_dir("workbench", appauthor=False))
-    return base / "runs"
+    """Where runs are kept: the folder `runs` of `home`."""
+    return home() / "runs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +64,20 @@ class RunStore:
 
     def runs(self) -> tuple[list[StoredRun], list[str]]:
         """All runs, oldest first, and what was wrong with the folders that are none."""
-        found, broken = [], []
-        for path in sorted(self.root.iterdir()) if self.root.is_dir() else []:
-            if path.is_dir():
-                try:
+        found: list[StoredRun] = []
+        broken: list[str] = []
+        try:
+            paths = sorted(self.root.iterdir()) if self.root.is_dir() else []
+        except OSError as error:
+            return [], [f"{self.root} can't be read: {error.strerror}"]
+        for path in paths:
+            try:
+                if path.is_dir():
                     found.append(load_run(RunFolder(path)))
-                except StoreError as error:
-                    broken.append(str(error))
+            except StoreError as error:
+                broken.append(str(error))
+            except OSError as error:
+                broken.append(f"{path} can't be read: {error.strerror}")
         found.sort(key=lambda run: (str(run.content.get("created", "")), run.run_id))
         return found, broken
 
@@ -74,8 +89,9 @@ class RunStore:
             StoreError: none, or several.
         """
         path = Path(name)
-        if (path / "run.json").exists():
-            return load_run(RunFolder(path.resolve()))
+        with contextlib.suppress(OSError):  # a name that no path can have, or a closed folder
+            if (path / "run.json").exists():
+                return load_run(RunFolder(path.resolve()))
         if os.sep in name:
             raise StoreError(f"{name} is not a run: it has no run.json")
         runs, _ = self.runs()
@@ -104,7 +120,11 @@ class RunStore:
 
 
 def load_run(folder: RunFolder) -> StoredRun:
-    """A run and the state that it really is in. Raises `StoreError` as `RunFolder.read` does."""
+    """A run and the state that it really is in.
+
+    Raises:
+        StoreError: as `RunFolder.read` does, which also refuses a newer version's runs.
+    """
     content = folder.read()
     state = str(content["state"])
     if state not in ENDED_STATES and not folder.is_alive:
@@ -124,6 +144,7 @@ def remove(run: StoredRun) -> None:
     """
     if run.folder.is_alive:
         raise StoreError(f"{run.run_id} is still running; stop it first")
+    discard_socket(run.folder, run.content.get("control"))
     try:
         run.folder.remove()
     except OSError as error:

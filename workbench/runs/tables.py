@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,6 @@ from workbench.runs.schema import (
     EMISSIONS,
     REQUESTS,
     SAVED_TABLES,
-    SERVER,
     TABLES,
     Table,
 )
@@ -32,6 +32,9 @@ _DTYPES: dict[str, pl.DataType] = {
 
 Tables = dict[str, pl.DataFrame]
 
+_ROW_GROUPS = {EMISSIONS: 1 << 17}
+"""Rows of a group, by table: a reader who wants some seconds of them passes over the others."""
+
 
 def polars_schema(table: Table) -> dict[str, pl.DataType]:
     """The polars types of a table's columns, in order."""
@@ -39,8 +42,19 @@ def polars_schema(table: Table) -> dict[str, pl.DataType]:
 
 
 def from_segments(segments: Iterable[SegmentTables]) -> Tables:
-    """All tables of a run: -1 of nullable columns and NaN become null."""
-    parts = list(segments)
+    """All tables of a run: -1 of nullable columns and NaN become null, and so does what an older
+    version did not record.
+
+    Raises:
+        StoreError: a segment is not what a runner writes.
+    """
+    try:
+        return _from_segments(list(segments))
+    except (KeyError, ValueError, TypeError, pl.exceptions.PolarsError) as error:
+        raise StoreError(f"the run's segments hold what no runner writes: {error!r}") from None
+
+
+def _from_segments(parts: list[SegmentTables]) -> Tables:
     tables: Tables = {}
     for table in TABLES:
         if table is EMISSIONS:
@@ -108,14 +122,16 @@ def write_parquet(folder: RunFolder, tables: Tables, fsync: bool) -> None:
     asides = {
         table: folder.path / f".{table.name}.parquet.part"
         for table in SAVED_TABLES
-        if table is not SERVER or not tables[table.name].is_empty()
+        if not table.optional or not tables[table.name].is_empty()
     }
     try:
         for table, aside in asides.items():
             descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 try:
-                    tables[table.name].write_parquet(file, compression="zstd")
+                    tables[table.name].write_parquet(
+                        file, compression="zstd", row_group_size=_ROW_GROUPS.get(table)
+                    )
                 except pl.exceptions.ComputeError as error:
                     raise OSError(str(error)) from error
                 file.flush()
@@ -132,6 +148,8 @@ def write_parquet(folder: RunFolder, tables: Tables, fsync: bool) -> None:
 def load_tables(folder: RunFolder) -> Tables:
     """The tables of an ended run from Parquet, or of a living or killed one from its segments.
 
+    Columns that the run's version did not have yet are null.
+
     Raises:
         StoreError: a file is broken.
     """
@@ -140,20 +158,56 @@ def load_tables(folder: RunFolder) -> Tables:
         return from_segments(read_segments(paths)[0])
     tables: Tables = {ARRIVALS.name: pl.DataFrame(schema=polars_schema(ARRIVALS))}
     for table in SAVED_TABLES:
-        path = folder.parquet(table.name)
-        if table is SERVER and not path.exists():
-            tables[table.name] = pl.DataFrame(schema=polars_schema(table))
-            continue
-        try:
-            tables[table.name] = pl.read_parquet(path)
-        except (OSError, pl.exceptions.PolarsError) as error:
-            raise StoreError(f"{path} can't be read: {error}") from None
+        tables[table.name] = load_table(folder, table)
     return tables
+
+
+def load_table(folder: RunFolder, table: Table) -> pl.DataFrame:
+    """One saved table of an ended run; columns that the run's version did not have are null.
+
+    Raises:
+        StoreError: its file is absent or broken.
+    """
+    path = folder.parquet(table.name)
+    if table.optional and not path.exists():
+        return pl.DataFrame(schema=polars_schema(table))
+    try:
+        return _completed(table, _in_one_piece(path))
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise StoreError(f"{path} can't be read: {error}") from None
+
+
+def _in_one_piece(path: Path) -> pl.DataFrame:
+    """Read column by column: a large table in several pieces, made one, is there twice."""
+    names = pl.read_parquet_schema(path)
+    return pl.DataFrame(
+        [pl.read_parquet(path, columns=[name]).to_series().rechunk() for name in names]
+    )
+
+
+def _completed(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
+    """The table's columns in its order; those that came after the file was written are null.
+
+    Raises:
+        pl.exceptions.PolarsError: a column is absent that was always there, or has another type.
+    """
+    there = frame.columns
+    return frame.select(
+        (pl.lit(None) if column.since > 1 and column.name not in there else pl.col(column.name))
+        .cast(_DTYPES[column.kind])
+        .alias(column.name)
+        for column in table.columns
+    )
 
 
 def _frame(table: Table, columns: dict[str, Any]) -> pl.DataFrame:
     schema = polars_schema(table)
-    frame = pl.DataFrame({name: columns[name] for name in table.names}, schema=schema)
+    new = [column.name for column in table.columns if column.since > 1]
+    nothing = [None] * len(columns[table.names[0]])
+    frame = pl.DataFrame(
+        {name: columns.get(name, nothing) if name in new else columns[name] for name in schema},
+        schema=schema,
+    )
     nullable = [column.name for column in table.columns if column.nullable]
     floats = [column.name for column in table.columns if column.kind == "float64"]
     return frame.with_columns(

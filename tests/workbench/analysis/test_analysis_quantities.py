@@ -1,7 +1,7 @@
 import pytest
 
-from workbench.analysis.chart import round_up
 from workbench.analysis.quantities import count, milliseconds, number, percent, quantity
+from workbench.analysis.rounding import round_up
 
 
 @pytest.mark.parametrize(
