@@ -14,15 +14,15 @@ from engines.base import Clock, Engine
 from engines.compute.probe import Capacity, Lengths, measure_capacity
 from engines.compute.worker import TorchWorker, allocate_kv
 from engines.errors import EngineConfigError, EngineError, ModelError
-from engines.memory import check_blocks_fit, check_weights_fit, choose_num_blocks
+from engines.memory import check_weights_fit, choose_num_blocks, name_of
 from engines.models.config import ModelConfig
 from engines.models.decoder import Decoder
 from engines.models.source import ModelSource, resolve_model
 from engines.monolithic import MonolithicEngine
-from engines.options import DEFAULT_MAX_MODEL_LEN, EngineOptions
+from engines.options import EngineOptions
 from engines.scheduling.blocks import BlockPool
-from engines.scheduling.config import SchedulerConfig
 from engines.scheduling.scheduler import Scheduler
+from engines.sizing import dtype_for, scheduler_config
 from profiles.limits import usable_cores
 from profiles.ranges import Ranges
 
@@ -77,13 +77,12 @@ def build(
     device = choose_device(options.device)
     if device.type == "cpu":
         torch.set_num_threads(options.threads or usable_cores(os.cpu_count() or 1))
-    default = "bfloat16" if device.type == "cuda" else "float32"
-    dtype: torch.dtype = getattr(torch, default if options.dtype == "auto" else options.dtype)
+    dtype: torch.dtype = getattr(torch, dtype_for(options.dtype, device.type))
     source = resolve_model(options.model, progress)
     config = source.config
-    scheduling = _scheduler_config(options, config, device)
+    scheduling = scheduler_config(options, config, device.type)
     decoder = _load(source, scheduling.max_model_len, device, dtype, options.weights_seed, progress)
-    num_blocks = _num_blocks(options, config, scheduling, device, dtype)
+    num_blocks = choose_num_blocks(options, config, scheduling, dtype, device)
     try:
         kv = allocate_kv(decoder, num_blocks, options.block_size)
     except (RuntimeError, MemoryError) as error:
@@ -103,7 +102,7 @@ def build(
         "device": device.type,
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads() if device.type == "cpu" else None,
-        "dtype": str(dtype).removeprefix("torch."),
+        "dtype": name_of(dtype),
         "attention": attention.name,
         "block_size": options.block_size,
         "num_blocks": pool.num_usable,
@@ -129,48 +128,6 @@ def build(
         return measure_capacity(worker, scheduling, pool, input_tokens, output_tokens, seconds)
 
     return BuiltEngine(engine, config, encode if tokenizer is not None else None, capacity)
-
-
-def _scheduler_config(
-    options: EngineOptions, config: ModelConfig, device: torch.device
-) -> SchedulerConfig:
-    cuda = device.type == "cuda"
-    longest = options.max_model_len or min(config.max_position, DEFAULT_MAX_MODEL_LEN)
-    if longest > config.max_position:
-        raise EngineConfigError(
-            f"max_model_len = {longest}: {config.name} knows {config.max_position} positions"
-        )
-    seqs = options.max_num_seqs or (256 if cuda else 16)
-    budget = options.max_num_batched_tokens
-    if budget is None:
-        budget = max(8192 if cuda else 256, seqs)
-        if not options.chunked_prefill:
-            budget = max(budget, longest)
-    return SchedulerConfig(
-        max_num_seqs=seqs,
-        max_num_batched_tokens=budget,
-        max_model_len=longest,
-        chunked_prefill=options.chunked_prefill,
-        policy=options.policy,
-        batching=options.batching,
-    )
-
-
-def _num_blocks(
-    options: EngineOptions,
-    config: ModelConfig,
-    scheduling: SchedulerConfig,
-    device: torch.device,
-    dtype: torch.dtype,
-) -> int:
-    size = options.block_size
-    if size < 1:
-        raise EngineConfigError(f"block_size = {size}: a block holds at least one token")
-    if options.num_blocks is not None:
-        check_blocks_fit(config, dtype, device, size, options.num_blocks)
-        return options.num_blocks
-    most = scheduling.max_num_seqs * scheduling.max_model_len
-    return choose_num_blocks(config, dtype, device, size, most, options.kv_memory_bytes)
 
 
 def _load(

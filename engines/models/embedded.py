@@ -56,11 +56,12 @@ def embedded_model(progress: Callable[[str], None] | None = None) -> Path:
     Raises:
         ModelError: the model cannot be had, or the cache cannot be written.
     """
+    found = cached_model()
+    if found is not None:
+        return found
     report = progress or (lambda message: None)
-    models = cache_root() / "models"
-    folder = models / f"{DEFAULT_MODEL}-{GGUF_SHA256[:12]}"
-    if _is_intact(folder):
-        return folder
+    folder = _folder()
+    models = folder.parent
     try:
         models.mkdir(mode=0o700, parents=True, exist_ok=True)
         _remove_abandoned(models)
@@ -82,6 +83,20 @@ def embedded_model(progress: Callable[[str], None] | None = None) -> Path:
             f"WORKBENCH_CACHE to a folder that can be written"
         ) from error
     return folder
+
+
+def cached_model() -> Path | None:
+    """The folder of the embedded model; None where it is yet to be fetched or converted.
+
+    Raises:
+        ModelError: as `cache_root`.
+    """
+    folder = _folder()
+    return folder if _is_intact(folder) else None
+
+
+def _folder() -> Path:
+    return cache_root() / "models" / f"{DEFAULT_MODEL}-{GGUF_SHA256[:12]}"
 
 
 def cache_root() -> Path:

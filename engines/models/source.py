@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engines.errors import ModelError
 from engines.models.config import ModelConfig
-from engines.models.embedded import DEFAULT_MODEL, embedded_model
+from engines.models.embedded import DEFAULT_MODEL, cached_model, embedded_model
 from engines.models.embedded_wheel import GGUF_SHA256
 from engines.models.gguf import read_gguf
 from engines.models.gguf_model import gguf_config, hugging_face_tensors
@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     import torch
     from tokenizers import Tokenizer
 
-__all__ = ["DEFAULT_MODEL", "ModelSource", "resolve_model", "resolve_tokenizer"]
+__all__ = ["DEFAULT_MODEL", "ModelSource", "model_shape", "resolve_model", "resolve_tokenizer"]
 
 _EMBEDDED_NAMES = (DEFAULT_MODEL, "smollm2")
+_EMBEDDED_SHAPE = "smollm2-135m"
 _RANDOM = "random:"
 
 
@@ -116,6 +117,18 @@ def resolve_model(name: str, progress: Callable[[str], None] | None = None) -> M
             f"and safetensors, or a GGUF file"
         )
     return ModelSource(wanted, "gguf", gguf_config(read_gguf(path), path.stem), path)
+
+
+def model_shape(name: str) -> tuple[ModelConfig, bool]:
+    """The shape of the model called `name`, and whether it is on this machine: nothing is fetched
+    or converted, and the embedded model's shape is known before it is here.
+
+    Raises:
+        ModelError: as `resolve_model`.
+    """
+    if name.strip().lower() in _EMBEDDED_NAMES and cached_model() is None:
+        return replace(SHAPES[_EMBEDDED_SHAPE], name=DEFAULT_MODEL), False
+    return resolve_model(name).config, True
 
 
 def resolve_tokenizer(name: str, progress: Callable[[str], None] | None = None) -> Tokenizer | None:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import plotext
 
 from workbench.analysis.picture import Picture, empty_figure
+from workbench.analysis.rounding import round_up
 from workbench.analysis.series import Grid, Series
 
 _MAX_ROWS = 12
-_ROUND = (1, 1.2, 1.6, 2, 3, 4, 5, 6, 8, 10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +50,6 @@ class Chart(Picture):
         ruler = plotext.figure.ruler(axis)
         ruler.lim(0, high)
         ruler.ticks(list(ticks), [f"{tick:,g}{unit}" for tick in ticks])
-
-
-def round_up(value: float) -> float:
-    """The next round number that is not below `value`; 1 for 0."""
-    if value <= 0:
-        return 1.0
-    power = 10.0 ** math.floor(math.log10(value))
-    return next(step * power for step in _ROUND if step * power >= value * 0.999)
 
 
 def _ticks(end_s: float) -> list[float]:

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import plotext
 
-from workbench.analysis.chart import round_up
 from workbench.analysis.picture import Picture, empty_figure
+from workbench.analysis.rounding import round_up
 
 BINS_PER_DOUBLING = 4
 """Fewer where lengths are so short that whole tokens lie further apart."""

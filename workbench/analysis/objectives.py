@@ -74,11 +74,10 @@ def objectives(
         measured = measured.join(longest, on="request_id", how="left")
 
     ok = pl.col("status") == "ok"
-    within = {name: pl.col(f"{name}_ms") <= limit for name, limit in limits.items()}
+    within = _within(limits)
     judged = pl.any_horizontal(test.is_not_null() for test in within.values())
-    meets_all = pl.all_horizontal(test.fill_null(True) for test in within.values())
     counts = measured.select(
-        (ok & judged & meets_all).sum().alias("met"),
+        meets_every(limits).sum().alias("met"),
         (ok & ~judged).sum().alias("unjudged"),
         *((ok & test.fill_null(False)).sum().alias(f"{name} met") for name, test in within.items()),
         *((ok & test.is_null()).sum().alias(f"{name} undefined") for name, test in within.items()),
@@ -95,3 +94,16 @@ def objectives(
         counts["met"] / window.length_s if window.length_s > 0 else None,
         by_limit,
     )
+
+
+def meets_every(limits_ms: Mapping[str, float]) -> pl.Expr:
+    """Whether a request ended `ok` and meets every one of the limits that can judge it, as
+    `objectives` counts it; from `status` and a column in ms by each limit's name."""
+    within = _within(limits_ms)
+    judged = pl.any_horizontal(test.is_not_null() for test in within.values())
+    meets_all = pl.all_horizontal(test.fill_null(True) for test in within.values())
+    return (pl.col("status") == "ok") & judged & meets_all
+
+
+def _within(limits_ms: Mapping[str, float]) -> dict[str, pl.Expr]:
+    return {name: pl.col(f"{name}_ms") <= limit for name, limit in limits_ms.items()}

@@ -13,6 +13,7 @@ from rich.text import Text
 from engines.options import REMOTE
 from workbench.analysis.chart import Chart, Line
 from workbench.analysis.lookup import at
+from workbench.analysis.printable import plain
 from workbench.analysis.quantities import MISSING, count, number, quantity
 from workbench.analysis.report_tables import (
     device_facts,
@@ -21,7 +22,6 @@ from workbench.analysis.report_tables import (
     facts_table,
     has_weak_p99,
     latency_table,
-    plain,
     server_facts,
     throughput_facts,
     weak_footnote,

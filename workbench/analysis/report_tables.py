@@ -11,6 +11,7 @@ from rich.text import Text
 
 from workbench.analysis.lookup import at
 from workbench.analysis.metrics import STAGES
+from workbench.analysis.printable import plain
 from workbench.analysis.quantities import (
     MISSING,
     count,
@@ -25,13 +26,6 @@ Facts = list[tuple[str, str]]
 
 _WEAK_SIGN = "*"
 _FIGURES = ("p50", "p90", "p95", "p99", "mean")
-
-
-def plain(text: object) -> str:
-    """Text that cannot steer a terminal: control characters are replaced."""
-    return "".join(
-        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text)
-    )
 
 
 def facts_table(title: str, facts: Facts) -> Table:

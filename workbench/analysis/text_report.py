@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
+from workbench.analysis.printable import plain
 from workbench.analysis.quantities import count, number, percent
-from workbench.analysis.report_tables import facts_table, plain
+from workbench.analysis.report_tables import facts_table
 from workloads.conversations.text_sets import TextSet
 
 

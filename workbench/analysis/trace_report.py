@@ -12,8 +12,9 @@ from rich.text import Text
 
 from workbench.analysis.chart import Chart, Line
 from workbench.analysis.histogram import BINS_PER_DOUBLING, Histogram
+from workbench.analysis.printable import plain
 from workbench.analysis.quantities import count, number, percent, quantity, seconds
-from workbench.analysis.report_tables import Facts, facts_table, plain
+from workbench.analysis.report_tables import Facts, facts_table
 from workbench.analysis.series import Grid, Series
 from workloads.traces.statistics import Arrivals, Lengths, TraceStatistics
 from workloads.traces.trace import Trace

@@ -20,6 +20,8 @@ from workbench.errors import (
 )
 
 COMMANDS = {
+    "attach": "open a run in the terminal app, live or ended",
+    "top": "one screen of the run that is going on",
     "run": "run traffic against an engine and report what happened",
     "sweep": "run a range of rates or concurrencies; find the highest goodput",
     "runs": "list, show, remove and recover saved runs",
@@ -53,11 +55,14 @@ def build_parser(command: str | None) -> Parser:
     parser = Parser(
         prog="workbench",
         description="A terminal laboratory for LLM serving: real engines, real traffic, and the "
-        "reason why a request was slow.",
+        "reason why a request was slow. Without a command it opens the terminal app.",
         epilog="exit codes: 0 fine, 1 the run failed or was interrupted, 2 bad use, "
         "3 attainment below --require-attainment",
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
+    parser.add_argument(
+        "--ascii", action="store_true", help="the app, drawn with 7-bit characters alone"
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     for name, summary in COMMANDS.items():
         sub = commands.add_parser(
@@ -92,14 +97,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"workbench {version('workbench')}")
         return EXIT_OK
-    if command is None:
-        parser.print_help()
-        return EXIT_OK
     try:
+        if command is None:
+            opened: int = import_module("workbench.cli.opening").open_app(
+                ascii_only=arguments.ascii
+            )
+            return opened
         code: int = import_module(f"workbench.cli.{command}").execute(arguments)
         return code
     except USER_ERRORS as error:
-        print(f"workbench {command}: {error}", file=sys.stderr)
+        print(f"workbench {command or ''}".rstrip() + f": {error}", file=sys.stderr)
         return exit_code_of(error)
     except KeyboardInterrupt:
         print(f"workbench {command}: interrupted", file=sys.stderr)

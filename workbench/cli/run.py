@@ -22,6 +22,7 @@ from workbench.errors import (
     EXIT_RUN_FAILED,
     SpecError,
 )
+from workbench.flags import with_whole_paths
 from workbench.launch.launcher import Runner, create_run, log_tail, settle
 from workbench.runs.folder import RunFolder
 from workbench.runs.store import RunStore
@@ -62,24 +63,15 @@ def spec_from(arguments: argparse.Namespace) -> RunSpec:
     """The spec file, if any, with the flags laid over it. Raises `SpecError`."""
     data: dict[str, Any] = read_spec(arguments.spec) if arguments.spec else {}
     for flag, value in given(arguments):
-        if flag.attribute == "rate" and value != "auto":
-            try:
-                value = float(value)
-            except ValueError:
-                raise SpecError(
-                    f"--rate {value}: a number of requests per second, or auto"
-                ) from None
+        if flag.kind == "rate":
+            value = flag.read(value)
         section: Any = data
         for key in flag.path[:-1]:
             section = section.setdefault(key, {})
             if not isinstance(section, dict):
                 raise SpecError(f"spec {arguments.spec}: {key} must be a table")
         section[flag.path[-1]] = value
-    for table, key in (("trace", "file"), ("traffic", "rate_file")):
-        # The runner is another process, and a sweep may be resumed from elsewhere.
-        path = data.get(table, {}).get(key)
-        if isinstance(path, str) and path:
-            data[table][key] = str(Path(path).expanduser().resolve())
+    data = with_whole_paths(data)
     # A flag for one kind of loop takes the place of the spec file's other kind.
     if arguments.concurrency is not None and arguments.rate is None:
         data["traffic"].pop("rate", None)

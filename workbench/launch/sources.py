@@ -53,10 +53,14 @@ def _sampling(spec: RunSpec) -> SamplingParams:
     )
 
 
-def _workload(spec: RunSpec, target: Target) -> Content:
+def workload_of(spec: RunSpec) -> Workload:
+    """The spec's workload with the lengths, prefix and documents that it asks for.
+
+    Raises:
+        SpecError: lengths were asked for of a workload whose conversations bring their own.
+    """
     chosen = workload(spec.traffic.workload)
     shared = spec.traffic.shared_prefix_tokens
-    stream = target.token_stream()
     inputs, outputs = spec.traffic.input_tokens, spec.traffic.output_tokens
     if (inputs or outputs) and chosen.conversation is not None:
         raise SpecError(
@@ -69,7 +73,20 @@ def _workload(spec: RunSpec, target: Target) -> Content:
         chosen = replace(chosen, output_tokens=length_distribution(outputs))
     plan = _with_documents(spec, chosen)
     if plan is not None:
-        source = SyntheticConversations(plan, stream, seed=spec.seed, shared_prefix_tokens=shared)
+        return replace(chosen, conversation=plan, shared_prefix_tokens=shared)
+    return chosen.with_shared_prefix(shared) if shared else chosen
+
+
+def _workload(spec: RunSpec, target: Target) -> Content:
+    chosen = workload_of(spec)
+    stream = target.token_stream()
+    if chosen.conversation is not None:
+        source = SyntheticConversations(
+            chosen.conversation,
+            stream,
+            seed=spec.seed,
+            shared_prefix_tokens=chosen.shared_prefix_tokens,
+        )
         return Conversations(
             chosen.name,
             source,
@@ -79,7 +96,6 @@ def _workload(spec: RunSpec, target: Target) -> Content:
             history_computed=not target.prefix_caching,
             gap_scale=spec.traffic.gap_scale,
         )
-    chosen = chosen.with_shared_prefix(shared) if shared else chosen
     requests = SyntheticRequests(
         chosen,
         stream,

@@ -9,8 +9,8 @@ from typing import ClassVar
 
 import plotext
 
-from workbench.analysis.chart import round_up
 from workbench.analysis.picture import Picture, empty_figure
+from workbench.analysis.rounding import round_up
 
 _MAX_WIDTH = 100
 _ROWS = 14

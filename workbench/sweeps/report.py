@@ -14,8 +14,8 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from workbench.analysis.printable import plain
 from workbench.analysis.quantities import MISSING, number
-from workbench.analysis.report_tables import plain
 from workbench.sweeps.chart import ParetoChart, Spot
 from workbench.sweeps.outcome import MaxGoodput, Outcome, has_few, outcome_of, typical
 from workbench.sweeps.state import Sweep
