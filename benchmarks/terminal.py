@@ -62,19 +62,19 @@ class Terminal:
         os.write(self._master, keys.encode())
         return time.perf_counter()
 
-    def wait_for(self, text: str, limit_s: float = 30.0) -> float:
-        """When `text` was painted, on the clock of `time.perf_counter`.
+    def wait_for(self, *texts: str, limit_s: float = 30.0) -> float:
+        """When one of `texts` was painted, on the clock of `time.perf_counter`.
 
         Raises:
             TimeoutError: it was not painted in time; the message has the last that was.
         """
-        wanted, seen = text.encode(), b""
+        wanted, seen = [text.encode() for text in texts], b""
         deadline = time.perf_counter() + limit_s
         while time.perf_counter() < deadline:
             seen = seen[-(1 << 20) :] + self._read(deadline - time.perf_counter())
-            if wanted in seen:
+            if any(text in seen for text in wanted):
                 return time.perf_counter()
-        raise TimeoutError(f"{text!r} was not painted in {limit_s:g} s; last: {seen[-500:]!r}")
+        raise TimeoutError(f"{texts} were not painted in {limit_s:g} s; last: {seen[-500:]!r}")
 
     def read_for(self, seconds: float) -> int:
         """Reads what is painted in so many seconds; how many bytes that were."""
