@@ -15,6 +15,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="random operations of the scheduler fuzz, over all configurations (default 100000)",
     )
+    parser.addoption(
+        "--update-snapshots",
+        action="store_true",
+        help="write the screens' snapshots anew in place of comparing with them",
+    )
 
 
 @pytest.fixture(scope="session")

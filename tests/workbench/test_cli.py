@@ -49,6 +49,20 @@ def test_what_only_shows_something_imports_no_torch(words):
     assert done.returncode == 0, done.stderr
 
 
+def test_the_app_and_its_screens_import_nothing_heavy():
+    """What takes long to import isn't imported before the first paint, only when it is used."""
+    code = (
+        "import importlib, pkgutil, sys\n"
+        "import workbench.tui.app, workbench.tui.screens as screens\n"
+        "for module in pkgutil.iter_modules(screens.__path__):\n"
+        "    importlib.import_module(f'{screens.__name__}.{module.name}')\n"
+        "heavy = {'torch', 'polars', 'plotext', 'transformers'} & set(sys.modules)\n"
+        "assert not heavy, f'{sorted(heavy)} were imported'"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ def open_app(start: str = "", folder: Path | None = None, ascii_only: bool = Fal
         )
     if os.environ.get("TERM", "") == "dumb":
         raise SpecError("TERM is dumb: the app needs a terminal that can move its cursor")
+    gc.disable()  # while it starts: nothing that is imported is garbage
     from workbench.tui.app import run_app
 
     return run_app(start, folder, ascii_only)

@@ -7,8 +7,6 @@ that loads. What it draws costs the engine nothing: that is another process.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,25 +16,34 @@ from typing import Any, ClassVar, TypeVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.events import Resize
+from textual.events import Event, Key, Resize
+from textual.geometry import Size
 from textual.screen import Screen
 
 from workbench.errors import USER_ERRORS, SpecError, StoreError
 from workbench.runs.folder import RunFolder
 from workbench.runs.store import RunStore
 from workbench.tui.ascii_filter import AsciiFilter
-from workbench.tui.catalogue import SCREEN_NAMES, screen_of
+from workbench.tui.catalogue import SCREEN_NAMES, import_screens, screen_of
 from workbench.tui.commands import screen_commands
-from workbench.tui.data_screen import DataScreen
+from workbench.tui.control_filter import ControlFilter
+from workbench.tui.data_screen import DataScreen, in_words
 from workbench.tui.drawing.glyphs import ASCII, UNICODE, Glyphs
-from workbench.tui.exports import export_path, write_export
+from workbench.tui.encoding import takes_unicode
+from workbench.tui.exports import write_export
+from workbench.tui.leaving import Leaving
 from workbench.tui.screens.dialogs import ConfirmDialog
 from workbench.tui.screens.too_small import LEAST_HEIGHT, LEAST_WIDTH, TooSmallScreen
 from workbench.tui.session import RunSession
 from workbench.tui.settings import Settings, read_settings, settings_path, write_settings
+from workbench.tui.steady_driver import SteadyDriver
 from workbench.tui.theme import DEFAULT_THEME, default_variables, themes
+from workbench.tui.tidying import LOOK_EVERY_S, Tidying, leave_out_what_is_there
 
 T = TypeVar("T")
+
+_IMPORT_AFTER_S = 1.0
+"""When the screens that are not shown are imported: the first one is painted by then."""
 
 
 class WorkbenchApp(App[int]):
@@ -77,7 +84,7 @@ class WorkbenchApp(App[int]):
         clock: Callable[[], int] = time.monotonic_ns,
         pull: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(driver_class=SteadyDriver)
         self.store = store or RunStore()
         self.clock = clock
         self.session: RunSession | None = None
@@ -89,18 +96,26 @@ class WorkbenchApp(App[int]):
         self._tasks: set[asyncio.Task[Any]] = set()
         self._timer: Any = None
         self._settings_problem = ""
+        self._key_ns = clock()
+        self._tidying = Tidying()
         for theme in themes():
             self.register_theme(theme)
         if settings is None:
             settings = self._read_settings()
         self.settings = settings
+        self._only_ascii = False
         self._ascii = AsciiFilter(settings.ascii)
-        self._filters.append(self._ascii)
+        self._filters += [ControlFilter(), self._ascii]
 
     @property
     def glyphs(self) -> Glyphs:
         """The characters that charts are drawn with."""
-        return ASCII if self.settings.ascii else UNICODE
+        return ASCII if self.draws_ascii else UNICODE
+
+    @property
+    def draws_ascii(self) -> bool:
+        """Whether only characters of 7 bits are drawn: by choice, or for want of more."""
+        return self.settings.ascii or self._only_ascii
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """See `App`: Textual's own themes have none of our drawing colours."""
@@ -112,11 +127,11 @@ class WorkbenchApp(App[int]):
         self.push_screen(self.start_screen)
         if self.start_folder is not None:
             self.open_run(self.start_folder, self.start_screen)
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-                asyncio.get_running_loop().add_signal_handler(number, self.exit, 128 + number)
         if self._settings_problem:
             self.report(self._settings_problem)
+        if self._pull:
+            self.set_timer(_IMPORT_AFTER_S, lambda: self.loader.submit(self._prepare))
+            self.set_interval(LOOK_EVERY_S, self._tidy)
 
     async def on_unmount(self) -> None:
         """Ends the loader; a load that is still going on is waited for by nobody."""
@@ -124,7 +139,10 @@ class WorkbenchApp(App[int]):
 
     def on_resize(self, event: Resize) -> None:
         """Says so where the terminal is too small for anything."""
-        small = event.size.width < LEAST_WIDTH or event.size.height < LEAST_HEIGHT
+        self._cover_if_too_small(event.size)
+
+    def _cover_if_too_small(self, size: Size) -> None:
+        small = size.width < LEAST_WIDTH or size.height < LEAST_HEIGHT
         shown = isinstance(self.screen, TooSmallScreen)
         if small and not shown:
             self.push_screen(TooSmallScreen())
@@ -139,6 +157,7 @@ class WorkbenchApp(App[int]):
             self.pop_screen()
         if self.screen is not self.get_screen(name):
             self.switch_screen(name)
+        self._cover_if_too_small(self.size)
 
     def open_run(self, folder: RunFolder, then: str = "live") -> None:
         """Opens a run in the loader thread, and goes to a screen with it."""
@@ -188,9 +207,16 @@ class WorkbenchApp(App[int]):
                 return
             await asyncio.wait(pending)
 
+    def leave(self, code: int) -> None:
+        """Ends with an exit code, from any thread and at any moment."""
+        loop = self._loop
+        if loop is None or loop.is_closed():
+            raise SystemExit(code)
+        loop.call_soon_threadsafe(self.exit, None, code)
+
     def use_ascii(self) -> None:
         """Draws with 7-bit characters, this time."""
-        self.settings = self.settings.changed(ascii=True)
+        self._only_ascii = True
         self._ascii.enabled = True
 
     def change_settings(self, settings: Settings) -> None:
@@ -224,14 +250,7 @@ class WorkbenchApp(App[int]):
 
     def action_picture(self) -> None:
         """Saves the screen as SVG."""
-        path = export_path("screen", "svg")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path.write_text(self.export_screenshot(), encoding="utf-8")
-        except OSError as error:
-            self.report(f"can't write {path}: {error.strerror or error}")
-            return
-        self.notify(f"saved as {path}", timeout=8, markup=False)
+        self.save(self.export_screenshot(), "screen", "svg")
 
     def action_leave(self) -> None:
         """Quits; asks first where a run that was started here goes on."""
@@ -258,8 +277,8 @@ class WorkbenchApp(App[int]):
 
         try:
             view = await self.in_loader(lambda: open_view(folder, self.clock))
-        except USER_ERRORS as error:
-            self.report(str(error))
+        except (*USER_ERRORS, OSError) as error:
+            self.report(in_words(error))
             return
         self.session = RunSession(view, self.clock)
         self.go(then)
@@ -272,13 +291,31 @@ class WorkbenchApp(App[int]):
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._handle_exception(error)  # type: ignore[arg-type]
+        if task.cancelled() or (error := task.exception()) is None or self._exception:
+            return
+        try:
+            raise error
+        except Exception as raised:  # Textual tells of the error that is being handled
+            self._handle_exception(raised)
+
+    async def on_event(self, event: Event) -> None:
+        """See `App`; notes when a key was pressed last."""
+        if isinstance(event, Key):
+            self._key_ns = self.clock()
+        await super().on_event(event)
+
+    def _tidy(self) -> None:
+        self._tidying.look((self.clock() - self._key_ns) / 1e9)
+
+    def _prepare(self) -> None:
+        """In the loader, once the first screen is painted."""
+        import_screens()
+        leave_out_what_is_there()
 
     def _apply(self, settings: Settings) -> None:
         known = settings.theme in self.available_themes
         self.theme = settings.theme if known else DEFAULT_THEME
-        self._ascii.enabled = settings.ascii
+        self._ascii.enabled = self.draws_ascii
         if self._timer is not None:
             self._timer.stop()
         if self._pull:
@@ -307,9 +344,14 @@ def run_app(
         ascii_only: draw with 7-bit characters whatever the settings say.
     """
     app = WorkbenchApp(store)
-    if ascii_only:
+    if ascii_only or not takes_unicode():
         app.use_ascii()
     app.start_folder = None if folder is None else RunFolder(folder)
     has_runs = app.store.root.is_dir() and any(app.store.root.iterdir())
     app.start_screen = start or ("runs" if has_runs else "launch")
-    return app.run() or 0
+    leaving = Leaving(app.leave)
+    leaving.listen()
+    app.run()
+    code = app.return_code or 0
+    leaving.wait_for_loads(code)
+    return code

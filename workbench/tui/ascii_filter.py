@@ -58,7 +58,7 @@ def _letter(letter: str) -> str:
 def _box(letter: str) -> str:
     name = unicodedata.name(letter)
     if "HORIZONTAL" in name and "VERTICAL" not in name and not _turns(name):
-        return "=" if "DOUBLE" in name else "-"
+        return "=" if "HEAVY" in name or "DOUBLE HORIZONTAL" in name else "-"
     if "VERTICAL" in name and "HORIZONTAL" not in name and not _turns(name):
         return "|"
     if "DIAGONAL" in name:

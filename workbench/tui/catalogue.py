@@ -26,3 +26,9 @@ def screen_of(name: str) -> Screen[Any]:
     """A new screen of that name."""
     screen: Screen[Any] = getattr(import_module(f"workbench.tui.screens.{name}"), _CLASSES[name])()
     return screen
+
+
+def import_screens() -> None:
+    """Imports every screen, so that the first visit to one is as fast as the next; for a thread."""
+    for name in _CLASSES:
+        import_module(f"workbench.tui.screens.{name}")

@@ -12,6 +12,11 @@ from textual.screen import Screen
 if TYPE_CHECKING:
     from workbench.tui.app import WorkbenchApp
 
+_KEYS = {
+    "enter": "Enter", "escape": "Esc", "space": "Space", "home": "Home", "end": "End",
+    "left": "←", "right": "→", "up": "↑", "down": "↓", "slash": "/",
+}  # fmt: skip
+
 
 def keys_of(owner: type[Any]) -> list[Binding]:
     """The bindings that a screen or the app declares, its own first, each action once."""
@@ -30,7 +35,7 @@ def shown_key(binding: Binding) -> str:
     if binding.key_display:
         return binding.key_display
     key = binding.key.split(",")[0]
-    return {"enter": "Enter", "escape": "Esc", "space": "Space", "slash": "/"}.get(key, key)
+    return _KEYS.get(key, key)
 
 
 def screen_commands(app: WorkbenchApp, screen: Screen[Any]) -> Iterator[SystemCommand]:
@@ -39,7 +44,7 @@ def screen_commands(app: WorkbenchApp, screen: Screen[Any]) -> Iterator[SystemCo
         for binding in bindings:
             where = "here" if owner is screen else "everywhere"
             yield SystemCommand(
-                binding.description,
+                binding.tooltip or binding.description,
                 f"{shown_key(binding)}, {where}",
                 _runner(app, owner, binding.action),
             )

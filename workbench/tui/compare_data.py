@@ -170,7 +170,8 @@ def _overlaid(
             for line in of_run.get(panel, ())
             if line.name == wanted
         )
-        charts[panel] = ChartData(traces, 0.0, longest_s, unit=unit, empty="no run has any")
+        said = unit if panel == "tokens" else f"{wanted}, {unit}"
+        charts[panel] = ChartData(traces, 0.0, longest_s, unit=said, empty="no run has any")
     return charts
 
 

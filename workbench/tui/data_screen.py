@@ -38,6 +38,7 @@ class DataScreen(Screen[None]):
         self._loading = False
         self._ask_again = False
         self._answered: tuple[Hashable, int] | None = None
+        self._complaint = ""
 
     def question(self) -> Hashable | None:
         """What to load, on the UI thread; None where there is nothing to do."""
@@ -64,6 +65,7 @@ class DataScreen(Screen[None]):
     def on_screen_resume(self) -> None:
         """Coming back to a screen shows it as it should be now."""
         self._answered = None
+        self._complaint = ""
         self.ask()
 
     def session_changed(self) -> None:
@@ -73,6 +75,7 @@ class DataScreen(Screen[None]):
 
     def ask(self) -> None:
         """Loads and shows as soon as possible; after a key, say."""
+        self._show_bar()  # a key's effect on the moment shows at once
         if self._loading:
             self._ask_again = True
         else:
@@ -110,7 +113,7 @@ class DataScreen(Screen[None]):
         def job() -> tuple[int, Any]:
             version = 0
             if session is not None:
-                session.view.refresh()
+                self._refresh_view(session)
                 version = session.view.version
             if answered == (question, version):
                 return version, _UNCHANGED
@@ -118,10 +121,10 @@ class DataScreen(Screen[None]):
 
         try:
             version, data = await asyncio.get_running_loop().run_in_executor(app.loader, job)
-        except USER_ERRORS as error:
-            self.app.report(str(error))
-            self._answered = None
+        except (*USER_ERRORS, OSError) as error:
+            self._complain(in_words(error))
             return
+        self._complaint = ""
         if session is not self.session or not self.is_attached:
             self._ask_again = self.is_attached and self.session is not None
             return
@@ -132,6 +135,27 @@ class DataScreen(Screen[None]):
             self._answered = (question, version)
             self.show(data)
 
+    def _refresh_view(self, session: RunSession) -> None:
+        try:
+            session.view.refresh()
+        except (*USER_ERRORS, OSError):
+            if self.needs_run:
+                raise
+
+    def _complain(self, message: str) -> None:
+        """Says what went wrong, once for as long as it stays the same."""
+        self._answered = None
+        if message != self._complaint:
+            self._complaint = message
+            self.app.report(message)
+
     def _show_bar(self) -> None:
         for bar in self.query(TopBar):
             bar.show_session(self.session)
+
+
+def in_words(error: Exception) -> str:
+    """What a user is told of an error."""
+    if isinstance(error, OSError):
+        return f"{error.filename or 'the run'} can't be read: {error.strerror or error}"
+    return str(error)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from workbench.analysis.lookup import at
 from workbench.analysis.quantities import count, milliseconds, number, percent, quantity
 from workbench.tui.drawing.chart_data import ChartData, Limit, Mark
 from workbench.tui.drawing.trace import Trace
@@ -162,7 +163,7 @@ def _header(view: RunView, snapshot: Snapshot) -> HeaderData:
         ("ended", ended),
         ("in flight", count(figures.in_flight)),
     ]
-    required = view.content.get("spec", {}).get("slo", {}).get("require_attainment")
+    required = at(view.content, "spec", "slo", "require_attainment")
     verdict = None
     if snapshot.limits:
         share = snapshot.attainment
@@ -173,7 +174,7 @@ def _header(view: RunView, snapshot: Snapshot) -> HeaderData:
     if figures.preemptions:
         facts.append(("preemptions", count(figures.preemptions)))
     traffic = view.content.get("traffic") or {}
-    spec = view.content.get("spec", {}).get("traffic", {})
+    spec = at(view.content, "spec", "traffic") or {}
     what = ", ".join(
         str(part)
         for part in (traffic.get("what") or spec.get("workload"), traffic.get("arrival"))
@@ -242,7 +243,7 @@ def _tiles(snapshot: Snapshot, lines: dict[str, tuple[Line, ...]]) -> tuple[Tile
             label="KV usage",
             figures=(
                 ("live", percent(figures.kv_usage_percent)),
-                ("cached", count(figures.cached_blocks)),
+                ("cached", f"{count(figures.cached_blocks)} blocks"),
             ),
             trend=_tail(lines["kv"]),
         )
@@ -304,7 +305,7 @@ def _step_facts(snapshot: Snapshot) -> tuple[tuple[str, str], ...]:
         gap_ms = float(tail.start_ns[-1] - tail.end_ns[-2]) / 1e6
         facts.append(("gap before", quantity(gap_ms, "ms")))
     if tail.blocked[-1]:
-        facts.append(("queue waits", _BLOCKED.get(tail.blocked[-1], tail.blocked[-1])))
+        facts.append(("queue waits:", _BLOCKED.get(tail.blocked[-1], tail.blocked[-1])))
     return tuple(facts)
 
 

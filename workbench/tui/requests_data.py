@@ -34,7 +34,7 @@ class RequestsData:
     frame: pl.DataFrame
     order: tuple[int, ...]
     total: int
-    figures: str
+    figures: tuple[str, ...]
 
 
 def requests_data(view: RunView, question: RequestsQuestion) -> RequestsData:
@@ -60,8 +60,8 @@ def requests_data(view: RunView, question: RequestsQuestion) -> RequestsData:
     )
 
 
-def _figures(found: pl.DataFrame) -> str:
-    """ "TTFT p50 310 ms, p99 1,904 ms   TPOT …" of those that are shown."""
+def _figures(found: pl.DataFrame) -> tuple[str, ...]:
+    """ "TTFT p50 310 ms, p99 1,904 ms", "TPOT …" of those that are shown."""
     from workbench.analysis.statistics import distribution
 
     parts = []
@@ -71,7 +71,7 @@ def _figures(found: pl.DataFrame) -> str:
             weak = "*" if spread.weak else ""
             p50, p99 = milliseconds(spread.p50), milliseconds(spread.p99)
             parts.append(f"{title} p50 {p50}, p99 {p99}{weak}")
-    return "   ".join(parts)
+    return tuple(parts)
 
 
 def request_text(row: dict[str, object]) -> str:

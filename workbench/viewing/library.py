@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.analysis.lookup import at
+from workbench.analysis.printable import plain
 from workbench.errors import StoreError
 from workbench.runs.annotations import FILE_NAME, Annotations, read_annotations
 from workbench.runs.folder import ENDED_STATES, RunFolder
@@ -111,14 +112,14 @@ def _read(path: Path) -> LibraryRow:
     trace = at(spec, "trace", "file")
     return LibraryRow(
         path=path,
-        run_id=run.run_id,
+        run_id=plain(run.run_id),
         state=run.state,
         created=_local(content.get("created")),
         problem=problem,
-        name=str(content.get("name") or ""),
-        workload=Path(str(trace)).name if trace else str(at(spec, "traffic", "workload") or ""),
-        model=str(at(content, "engine", "model") or at(spec, "model", "name") or ""),
-        engine=str(at(content, "engine", "name") or at(spec, "engine", "name") or ""),
+        name=plain(content.get("name") or ""),
+        workload=plain(Path(str(trace)).name if trace else at(spec, "traffic", "workload") or ""),
+        model=plain(at(content, "engine", "model") or at(spec, "model", "name") or ""),
+        engine=plain(at(content, "engine", "name") or at(spec, "engine", "name") or ""),
         content=content,
         annotations=annotations,
     )

@@ -21,6 +21,7 @@ from workbench.viewing.record import RunRecord, arrivals_of
 
 _BATCH_SEGMENTS = 256
 _NONE = 1 << 62
+_LONGEST_S = 1e9
 
 PathAndTables = tuple[Path, SegmentTables]
 
@@ -58,7 +59,7 @@ def limits_of(content: Mapping[str, Any]) -> dict[str, float]:
 
 def _number(*found: Any) -> float | None:
     for value in found:
-        if isinstance(value, int | float):
+        if isinstance(value, int | float) and 0 <= value <= _LONGEST_S:
             return float(value)
     return None
 

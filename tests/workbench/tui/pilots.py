@@ -28,7 +28,7 @@ class Clock:
 class Driver:
     """An app that runs, and what a user would do with it and see of it."""
 
-    def __init__(self, app: WorkbenchApp, pilot: Any, clock: Clock) -> None:
+    def __init__(self, app: WorkbenchApp, pilot: Any, clock: Any) -> None:
         self.app = app
         self.pilot = pilot
         self.clock = clock
@@ -72,7 +72,7 @@ def drive(
     screen: str = "live",
     size: tuple[int, int] = (180, 50),
     settings: Settings | None = None,
-    clock: Clock | None = None,
+    clock: Callable[[], int] | None = None,
 ) -> None:
     """Runs the app on the store in `root`, with a run open if `folder` is given."""
 
@@ -86,3 +86,19 @@ def drive(
             await act(driver)
 
     asyncio.run(run())
+
+
+def drive_run(
+    act: Callable[[Driver], Awaitable[None]],
+    folder: RunFolder,
+    screen: str,
+    *,
+    size: tuple[int, int] = (120, 36),
+    settings: Settings | None = None,
+    clock: Callable[[], int] | None = None,
+) -> None:
+    """Opens one run, of whatever store its folder lies in, on a screen."""
+    drive(
+        act, folder.path.parent,
+        folder=folder, screen=screen, size=size, settings=settings, clock=clock,
+    )  # fmt: skip

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
 
+import pilots
 import pytest
 from recorded import recorded_run
 from textual.widgets import ContentSwitcher, Static
@@ -13,9 +13,7 @@ from textual.widgets import ContentSwitcher, Static
 from workbench.runs.annotations import Annotations, write_annotations
 from workbench.runs.folder import RunFolder
 from workbench.runs.store import RunStore
-from workbench.tui.app import WorkbenchApp
 from workbench.tui.screens.dialogs import ChoiceDialog
-from workbench.tui.settings import Settings
 from workbench.tui.widgets.big_table import BigTable
 from workbench.tui.widgets.line_chart import LineChart
 from workbench.tui.widgets.scatter import Scatter
@@ -56,25 +54,21 @@ def mark(store, *names):
 def drive(body, size=WIDE):
     """Runs `body(app, keys)` on the compare screen; `keys` presses and waits."""
 
-    async def main():
-        now = [1]
-        app = WorkbenchApp(RunStore(), Settings(), lambda: now[0], pull=False)
-        app.start_screen = "compare"
+    async def act(driver):
+        app = driver.app
         app.copied = []
         app.copy = lambda text, name, suffix="txt": app.copied.append((name, suffix, text))
-        async with app.run_test(size=size) as pilot:
 
-            async def keys(*names):
-                await pilot.press(*names)
-                now[0] += 3_000_000_000
-                for _ in range(3):
-                    await app.settle()
-                    await pilot.pause()
+        async def keys(*names):
+            await driver.pilot.press(*names)
+            driver.clock.now_ns += 3_000_000_000
+            await driver.settle()
+            await driver.settle()
 
-            await keys()
-            await body(app, keys)
+        await keys()
+        await body(app, keys)
 
-    asyncio.run(main())
+    pilots.drive(act, RunStore().root, screen="compare", size=size)
 
 
 def rows(app):

@@ -9,6 +9,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from pilots import drive
 from textual.widgets import Input, OptionList, Static
 
 from workbench.errors import StoreError
@@ -16,10 +17,8 @@ from workbench.launch.recent import load_spec, save_spec
 from workbench.runs.folder import RunFolder
 from workbench.runs.store import RunStore, load_run
 from workbench.spec import parse_spec
-from workbench.tui.app import WorkbenchApp
 from workbench.tui.screens.dialogs import ChoiceDialog, ConfirmDialog, TextDialog
 from workbench.tui.screens.launch import LaunchScreen
-from workbench.tui.settings import Settings
 from workbench.tui.widgets.preview_pane import PreviewPane
 from workbench.tui.widgets.spec_form import SpecForm
 
@@ -36,24 +35,21 @@ class Driven:
     """The app on its launch screen; runs that it would start are only noted."""
 
     def __init__(self, size=WIDE):
-        self.app = WorkbenchApp(RunStore(), Settings(), pull=False)
-        self.app.start_screen = "launch"
         self.size = size
         self.started = []
         self.opened = []
         self.reports = []
-        self.app.report = self.reports.append
-        self.app.open_run = lambda folder, then="live": self.opened.append(folder)
 
     def run(self, body):
-        async def main():
-            async with self.app.run_test(size=self.size) as pilot:
-                self.pilot = pilot
-                self.screen.start_runner = self._started
-                await self.settle()
-                await body(self)
+        async def act(driver):
+            self.driver, self.app, self.pilot = driver, driver.app, driver.pilot
+            self.app.report = self.reports.append
+            self.app.open_run = lambda folder, then="live": self.opened.append(folder)
+            self.screen.start_runner = self._started
+            await self.settle()
+            await body(self)
 
-        asyncio.run(main())
+        drive(act, RunStore().root, screen="launch", size=self.size)
 
     def _started(self, folder):
         self.started.append(folder)
@@ -68,11 +64,8 @@ class Driven:
         return self.screen.query_one(SpecForm)
 
     async def settle(self):
-        await self.pilot.pause()
-        await self.app.settle()
-        await self.pilot.pause()
-        await self.app.settle()
-        await self.pilot.pause()
+        await self.driver.settle()
+        await self.driver.settle()
 
     async def press(self, *keys):
         await self.pilot.press(*keys)

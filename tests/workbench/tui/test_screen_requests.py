@@ -2,10 +2,11 @@
 
 import polars as pl
 import pytest
+from pilots import drive_run
 from recorded import ORIGIN_NS, LiveRun, recorded_run
-from screen_driver import drive
 
 from workbench.runs.folder import RunFolder
+from workbench.tui.settings import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -20,79 +21,79 @@ def saved(recorded):
 @pytest.mark.parametrize("size", [(180, 50), (120, 36), (80, 24), (60, 18)])
 def test_every_request_is_there_and_what_is_over_a_limit_has_a_sign(recorded, size):
     async def use(driver):
-        assert driver.screen.table.row_count == saved(recorded).height
-        shown = driver.text()
+        assert driver.app.screen.table.row_count == saved(recorded).height
+        shown = driver.screen()
         assert "40 requests" in shown and "TTFT" in shown and "✓ ok" in shown
-        await driver.keys("t")
-        slowest = driver.text().splitlines()[4]
+        await driver.press("t")
+        slowest = driver.screen().splitlines()[4]
         assert "✗" in slowest
-        assert driver.screen.table.cursor_row == 0
+        assert driver.app.screen.table.cursor_row == 0
 
-    drive(recorded, "requests", use, size)
+    drive_run(use, recorded, "requests", size=size)
 
 
 def test_a_filter_is_typed_and_the_last_valid_one_stays(recorded):
     expected = saved(recorded).filter(pl.col("output_tokens") > 50).height
 
     async def use(driver):
-        await driver.keys("slash", *"tokens > 50")
-        assert f"{expected} of 40 match tokens > 50" in driver.text()
-        await driver.keys(*" and tok")
-        lines = driver.text().splitlines()
+        await driver.press("slash", *"tokens > 50")
+        assert f"{expected} of 40 match tokens > 50" in driver.screen()
+        await driver.press(*" and tok")
+        lines = driver.screen().splitlines()
         line = next(number for number, text in enumerate(lines) if "^^^" in text)
         assert "did you mean 'tokens'" in lines[line]
         assert lines[line].index("^^^") == lines[line - 1].index("tok", 18)
-        assert driver.screen.table.row_count == expected
-        await driver.keys("escape")
-        assert driver.screen.table.has_focus and "^^^" not in driver.text()
-        assert f"{expected} of 40 match" in driver.text()
-        await driver.keys("escape")
-        assert driver.screen.table.row_count == 40
+        assert driver.app.screen.table.row_count == expected
+        await driver.press("escape")
+        assert driver.app.screen.table.has_focus and "^^^" not in driver.screen()
+        assert f"{expected} of 40 match" in driver.screen()
+        await driver.press("escape")
+        assert driver.app.screen.table.row_count == 40
 
-    drive(recorded, "requests", use)
+    drive_run(use, recorded, "requests")
 
 
 def test_suggestions_are_taken_and_filters_come_back(recorded):
     async def use(driver):
-        await driver.keys("slash", *"preem")
-        assert "preemptions" in driver.text()
-        await driver.keys("tab", *">= 1")
-        field = driver.screen.query_one("FilterInput")
+        await driver.press("slash", *"preem")
+        assert "preemptions" in driver.screen()
+        await driver.press("tab", *">= 1")
+        field = driver.app.screen.query_one("FilterInput")
         assert field.value == "preemptions >= 1"
-        await driver.keys("enter")
-        assert driver.screen.table.has_focus
-        await driver.keys("escape", "slash", "up")
+        await driver.press("enter")
+        assert driver.app.screen.table.has_focus
+        await driver.press("escape", "slash", "up")
         assert field.value == "preemptions >= 1"
 
-    drive(recorded, "requests", use)
+    drive_run(use, recorded, "requests")
 
 
 def test_presets(recorded):
     requests = saved(recorded)
 
     async def use(driver):
-        table = driver.screen.table
-        await driver.keys("x")
+        table = driver.app.screen.table
+        await driver.press("x")
         assert table.row_count == requests.filter(pl.col("status") != "ok").height
-        await driver.keys("x")
+        await driver.press("x")
         assert table.row_count == requests.height
-        await driver.keys("p")
+        await driver.press("p")
         assert table.row_count == requests.filter(pl.col("preemptions") > 0).height > 0
-        await driver.keys("p", "o")
+        await driver.press("p", "o")
         assert table.sort == ("tpot_ms", True)
-        await driver.keys("r")
+        await driver.press("r")
         assert table.sort == ("tpot_ms", False)
-        await driver.keys("less_than_sign")
+        await driver.press("less_than_sign")
         assert table.sort == ("ttft_ms", False)
 
-    drive(recorded, "requests", use)
+    drive_run(use, recorded, "requests")
 
 
 def test_the_rows_shown_are_exported_and_one_is_copied(recorded, tmp_path):
     async def use(driver):
-        await driver.keys("p", "Y", "y")
+        await driver.press("p", "Y", "y")
 
-    drive(recorded, "requests", use)
+    drive_run(use, recorded, "requests")
     (table,) = (tmp_path / "home" / "exports").glob("*.csv")
     preempted = saved(recorded).filter(pl.col("preemptions") > 0)
     assert pl.read_csv(table)["request_id"].to_list() == preempted["request_id"].to_list()
@@ -102,13 +103,13 @@ def test_the_rows_shown_are_exported_and_one_is_copied(recorded, tmp_path):
 
 def test_enter_opens_the_waterfall_and_escape_comes_back_to_the_row(recorded):
     async def use(driver):
-        await driver.keys("down", "down", "enter")
-        assert type(driver.screen).__name__ == "WaterfallScreen"
-        await driver.keys("right", "escape")
-        assert type(driver.screen).__name__ == "RequestsScreen"
-        assert driver.screen.table.cursor_key == 3
+        await driver.press("down", "down", "enter")
+        assert type(driver.app.screen).__name__ == "WaterfallScreen"
+        await driver.press("right", "escape")
+        assert type(driver.app.screen).__name__ == "RequestsScreen"
+        assert driver.app.screen.table.cursor_key == 3
 
-    drive(recorded, "requests", use)
+    drive_run(use, recorded, "requests")
 
 
 def test_a_living_run_grows_under_the_cursor(tmp_path):
@@ -116,17 +117,17 @@ def test_a_living_run_grows_under_the_cursor(tmp_path):
     run.advance(run.left // 2)
 
     async def use(driver):
-        table = driver.screen.table
+        table = driver.app.screen.table
         before = table.row_count
         assert 0 < before < 20
-        await driver.keys("down", "down")
+        await driver.press("down", "down")
         key = table.cursor_key
         run.advance(run.left)
         await driver.settle()
         assert table.row_count == 20 and table.cursor_key == key
-        assert "▶ running" not in driver.text()
+        assert "▶ running" not in driver.screen()
 
-    drive(run.folder, "requests", use, clock=lambda: ORIGIN_NS)
+    drive_run(use, run.folder, "requests", clock=lambda: ORIGIN_NS)
     run.die()
 
 
@@ -134,11 +135,11 @@ def test_a_server_has_no_stages(tmp_path):
     folder = recorded_run(tmp_path / "20260101-120000-chat-0002", remote=True, requests=12)
 
     async def use(driver):
-        assert driver.screen.table.row_count == 12
-        await driver.keys("enter")
-        assert "server" in driver.text()
+        assert driver.app.screen.table.row_count == 12
+        await driver.press("enter")
+        assert "server" in driver.screen()
 
-    drive(folder, "requests", use)
+    drive_run(use, folder, "requests")
 
 
 def test_ascii(recorded):
@@ -147,11 +148,11 @@ def test_ascii(recorded):
             "".join(segment.text for segment in strip)
             for strip in (
                 driver.app._ascii.apply(list(s), None)
-                for s in driver.screen._compositor.render_strips()
+                for s in driver.app.screen._compositor.render_strips()
             )
         )
 
-    drive(recorded, "requests", use, ascii_only=True)
+    drive_run(use, recorded, "requests", settings=Settings(ascii=True))
 
 
 def test_without_a_run_it_says_what_to_press(recorded, tmp_path):
@@ -160,6 +161,6 @@ def test_without_a_run_it_says_what_to_press(recorded, tmp_path):
         driver.app.go("live")
         driver.app.go("requests")
         await driver.settle()
-        assert "No run is open" in driver.text()
+        assert "No run is open" in driver.screen()
 
-    drive(RunFolder(recorded.path), "requests", use)
+    drive_run(use, RunFolder(recorded.path), "requests")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 
+import pilots
 import pytest
 from recorded import LiveRun, recorded_run
 from textual.widgets import Input, Static
@@ -12,9 +12,7 @@ from textual.widgets import Input, Static
 from workbench.runs.annotations import Annotations, read_annotations, write_annotations
 from workbench.runs.folder import RunFolder
 from workbench.runs.store import RunStore, load_run
-from workbench.tui.app import WorkbenchApp
 from workbench.tui.screens.dialogs import ConfirmDialog, TextDialog
-from workbench.tui.settings import Settings
 from workbench.tui.widgets.big_table import BigTable
 
 WIDE, SMALL = (180, 50), (80, 24)
@@ -43,26 +41,22 @@ def store(home, recorded):
 def drive(body, size=WIDE):
     """Runs `body(app, keys)` on the library; `keys` presses and waits for what comes of it."""
 
-    async def main():
-        now = [1]
-        app = WorkbenchApp(RunStore(), Settings(), lambda: now[0], pull=False)
-        app.start_screen = "runs"
+    async def act(driver):
+        app = driver.app
         app.reports, app.copied = [], []
         app.report = app.reports.append
         app.copy = lambda text, name, suffix="txt": app.copied.append(text)
-        async with app.run_test(size=size) as pilot:
 
-            async def keys(*names):
-                await pilot.press(*names)
-                now[0] += 3_000_000_000
-                for _ in range(3):
-                    await app.settle()
-                    await pilot.pause()
+        async def keys(*names):
+            await driver.pilot.press(*names)
+            driver.clock.now_ns += 3_000_000_000
+            await driver.settle()
+            await driver.settle()
 
-            await keys()
-            await body(app, keys)
+        await keys()
+        await body(app, keys)
 
-    asyncio.run(main())
+    pilots.drive(act, RunStore().root, screen="runs", size=size)
 
 
 def shown(app):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from itertools import pairwise
 
+import pilots
 import pytest
 from recorded import ORIGIN_NS, LiveRun, recorded_run
 from textual.widgets import Static
 
 from workbench.runs.store import RunStore
-from workbench.tui.app import WorkbenchApp
 from workbench.tui.screens.timeline import TimelineScreen
 from workbench.tui.settings import Settings
 from workbench.tui.widgets.big_table import BigTable
@@ -28,24 +27,24 @@ def home(tmp_path, monkeypatch):
 def drive(folder, body, size=WIDE, clock=None, ascii_only=False):
     """Runs `body(app, pilot, keys)` on the timeline of a run; `keys` presses and waits."""
 
-    async def main():
-        settings = Settings().changed(ascii=ascii_only)
-        app = WorkbenchApp(RunStore(), settings, clock or (lambda: 1), pull=False)
-        app.start_screen = "timeline"
-        async with app.run_test(size=size) as pilot:
+    async def act(driver):
+        async def keys(*names):
+            await driver.pilot.press(*names)
+            await driver.settle()
+            await driver.settle()
 
-            async def keys(*names):
-                await pilot.press(*names)
-                for _ in range(2):
-                    await app.settle()
-                    await pilot.pause()
+        await keys()
+        await body(driver.app, driver.pilot, keys)
 
-            if folder is not None:
-                app.open_run(folder, "timeline")
-            await keys()
-            await body(app, pilot, keys)
-
-    asyncio.run(main())
+    pilots.drive(
+        act,
+        RunStore().root,
+        folder=folder,
+        screen="timeline",
+        size=size,
+        settings=Settings(ascii=ascii_only),
+        clock=clock,
+    )
 
 
 def text_of(app, name):

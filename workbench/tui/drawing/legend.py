@@ -58,6 +58,7 @@ def _forms(data: ChartData, title: str, glyphs: Glyphs) -> list[Words]:
     entries = [
         _Entry(sign, plain(trace.name, glyphs), plain(_value(trace, data), glyphs), trace.color)
         for sign, trace in zip(signs(data.traces, glyphs), data.traces, strict=True)
+        if trace.name
     ]
     full = _spaced([name + unit, *(entry.words(named=True) for entry in entries)])
     limits = [[(f"{glyphs.limit} {limit.label}", Ink(limit.color))] for limit in data.limits]

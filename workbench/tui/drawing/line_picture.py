@@ -216,15 +216,26 @@ def _put_time_axis(brush: _Brush) -> None:
     row = frame.axis_row
     canvas.put(row, LABEL_WIDTH, glyphs.corner, _AXIS)
     canvas.fill(slice(row, row + 1), slice(GUTTER, None), glyphs.horizontal, _AXIS)
+    begins, ends = _put_playhead(brush, row)
     for tick in time_ticks(data.x0_s, data.x1_s, frame.columns):
-        canvas.put(row, GUTTER + tick.column, glyphs.tick, _AXIS)
-        canvas.put(row, GUTTER + tick.column + 1, tick.label, _MUTED)
+        column = GUTTER + tick.column
+        if column + 1 + len(tick.label) <= begins or column >= ends:
+            canvas.put(row, column, glyphs.tick, _AXIS)
+            canvas.put(row, column + 1, tick.label, _MUTED)
+
+
+def _put_playhead(brush: _Brush, row: int) -> tuple[int, int]:
+    """The playhead and its time on the axis; the columns that they take."""
+    frame, data, glyphs = brush.frame, brush.data, brush.glyphs
     at = None if data.cursor_s is None else data.column(data.cursor_s, frame.columns)
-    if at is not None and data.cursor_s is not None:
-        label = clock(data.cursor_s, (data.x1_s - data.x0_s) / frame.columns)
-        fits = at + 2 + len(label) <= frame.columns
-        text = f"{glyphs.playhead}{label} " if fits else f" {label}{glyphs.playhead}"
-        canvas.put(row, GUTTER + (at if fits else at + 1 - len(text)), text, Ink(bold=True))
+    if at is None or data.cursor_s is None:
+        return brush.canvas.width, 0
+    label = clock(data.cursor_s, (data.x1_s - data.x0_s) / frame.columns)
+    fits = at + 2 + len(label) <= frame.columns
+    text = f"{glyphs.playhead}{label} " if fits else f" {label}{glyphs.playhead}"
+    begins = GUTTER + (at if fits else at + 1 - len(text))
+    brush.canvas.put(row, begins, text, Ink(bold=True))
+    return begins, begins + len(text)
 
 
 def _inside(limit: Limit, scale: Scale) -> bool:

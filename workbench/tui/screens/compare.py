@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.widgets import ContentSwitcher, Footer, Static
+from textual.widgets import ContentSwitcher, Static
 
 from workbench.tui.compare_data import (
     DISTRIBUTIONS,
@@ -21,6 +21,7 @@ from workbench.tui.compare_table import columns_of, rows_of
 from workbench.tui.data_screen import DataScreen
 from workbench.tui.screens.dialogs import ChoiceDialog
 from workbench.tui.widgets.big_table import BigTable
+from workbench.tui.widgets.key_footer import KeyFooter
 from workbench.tui.widgets.line_chart import LineChart
 from workbench.tui.widgets.scatter import Scatter
 from workbench.tui.widgets.top_bar import TopBar
@@ -100,7 +101,7 @@ class CompareScreen(DataScreen):
                     yield LineChart(title, id=f"share-{name}")
             yield Scatter(id="front")
         yield Static(id="nothing", markup=False)
-        yield Footer()
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         """Asks for the marked runs."""
@@ -250,5 +251,5 @@ def _settings_text(comparison: Comparison, most: int) -> str:
     lines = [f"{setting.key.ljust(widest)}  {' │ '.join(setting.values)}" for setting in shown]
     more = len(comparison.settings) - len(shown)
     if more:
-        lines.append(f"and {more} more keys; an export has them all")
+        lines.append(f"and {more} more; an export has them all")
     return "\n".join(lines)

@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.events import Resize
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from workbench.errors import USER_ERRORS, SpecError
 from workbench.runs.folder import RunFolder
@@ -26,6 +26,7 @@ from workbench.tui.launch_data import (
     recent,
 )
 from workbench.tui.screens.dialogs import ChoiceDialog, ConfirmDialog, TextDialog
+from workbench.tui.widgets.key_footer import KeyFooter
 from workbench.tui.widgets.preview_pane import PreviewPane
 from workbench.tui.widgets.spec_fields import Field, Problem
 from workbench.tui.widgets.spec_form import SpecForm
@@ -95,7 +96,7 @@ class LaunchScreen(DataScreen):
                 yield Static(id="help", markup=False)
                 yield Static(id="problem", markup=False)
             yield PreviewPane()
-        yield Footer()
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         """Begins with the defaults."""

@@ -10,13 +10,14 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Grid, Horizontal, Vertical
 from textual.widget import Widget
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from workbench.errors import USER_ERRORS
 from workbench.tui.live_data import PANELS, LiveData, LiveQuestion, live_data
 from workbench.tui.run_screen import RunScreen
 from workbench.tui.screens.dialogs import ConfirmDialog, TextDialog
 from workbench.tui.widgets.block_map import BlockMap, BlockMapData
+from workbench.tui.widgets.key_footer import KeyFooter
 from workbench.tui.widgets.line_chart import LineChart
 from workbench.tui.widgets.log_pane import LogPane
 from workbench.tui.widgets.run_header import RunHeader
@@ -101,7 +102,7 @@ class LiveScreen(RunScreen):
                 yield Static(id="facts", markup=False)
                 yield LogPane()
         yield Static(self.nothing_said, id="nothing", markup=False)
-        yield Footer()
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         """Lays out for the size."""

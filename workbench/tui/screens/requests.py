@@ -8,7 +8,7 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from workbench.tui.data_screen import DataScreen
 from workbench.tui.request_columns import TABLE_COLUMNS
@@ -20,6 +20,7 @@ from workbench.tui.requests_data import (
 )
 from workbench.tui.widgets.big_table import BigTable
 from workbench.tui.widgets.filter_bar import FilterBar
+from workbench.tui.widgets.key_footer import KeyFooter
 from workbench.tui.widgets.top_bar import TopBar
 
 NOT_OK = "status != ok"
@@ -82,7 +83,7 @@ class RequestsScreen(DataScreen):
             id="nothing",
             markup=False,
         )
-        yield Footer()
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         """Says what to do where no run is open."""
@@ -129,7 +130,10 @@ class RequestsScreen(DataScreen):
         if self.session is not None:
             self.session.order = data.order
         self.query_one("#counts", Static).update(self._counts(data))
-        self.query_one("#figures", Static).update(data.figures)
+        figures = data.figures
+        while len("   ".join(figures)) > self.size.width:
+            figures = figures[:-1]
+        self.query_one("#figures", Static).update("   ".join(figures))
 
     def _counts(self, data: RequestsData) -> Text:
         muted = self.app.theme_variables.get("muted", "")

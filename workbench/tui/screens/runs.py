@@ -11,7 +11,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
-from textual.widgets import Footer, Input, Static
+from textual.widgets import Input, Static
 
 from workbench.errors import USER_ERRORS, StoreError
 from workbench.runs.annotations import Annotations, read_annotations, write_annotations
@@ -22,6 +22,7 @@ from workbench.tui.runs_data import RunsData, RunsQuestion
 from workbench.tui.runs_table import COLUMNS, row_list, run_lines, sorted_rows
 from workbench.tui.screens.dialogs import ConfirmDialog, TextDialog
 from workbench.tui.widgets.big_table import BigTable
+from workbench.tui.widgets.key_footer import KeyFooter
 from workbench.tui.widgets.row_list import RowList
 from workbench.tui.widgets.top_bar import TopBar
 from workbench.viewing.library import BROKEN, Library, LibraryRow, folder_bytes
@@ -53,7 +54,7 @@ class RunsScreen(DataScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "search", "Search", key_display="/"),
         Binding("space", "mark", "Mark"),
-        Binding("c", "compare", "Compare"),
+        Binding("c", "compare", "Compare", tooltip="Compare the marked runs"),
         Binding("t", "tags", "Tags"),
         Binding("n", "note", "Note"),
         Binding("d", "delete", "Delete"),
@@ -81,7 +82,7 @@ class RunsScreen(DataScreen):
             )
             with VerticalScroll(id="pane", can_focus=False):
                 yield Static(id="run", markup=False)
-        yield Footer()
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         """Reads the store."""

@@ -8,13 +8,14 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from workbench.analysis.quantities import milliseconds
 from workbench.tui.run_screen import RunScreen
 from workbench.tui.timeline_data import TimelineData, TimelineLoader, TimelineQuestion
 from workbench.tui.timeline_text import figures_lines, legend, span_line
 from workbench.tui.widgets.big_table import BigTable
+from workbench.tui.widgets.key_footer import KeyFooter
 from workbench.tui.widgets.lanes import Lanes
 from workbench.tui.widgets.step_panel import StepPanel
 from workbench.tui.widgets.top_bar import TopBar
@@ -98,7 +99,7 @@ class TimelineScreen(RunScreen):
             id="nothing",
             markup=False,
         )
-        yield Footer()
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         """The lanes take the keys."""
@@ -141,7 +142,7 @@ class TimelineScreen(RunScreen):
         self._shown = data
         lanes = self.query_one(Lanes)
         lanes.update(data.lanes)
-        self.query_one("#legend", Static).update(legend(self.app.settings.ascii))
+        self.query_one("#legend", Static).update(legend(self.app.draws_ascii))
         self.query_one("#span", Static).update(
             span_line(data.lanes.timeline, data.length_ns, self._chosen)
         )

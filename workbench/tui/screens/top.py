@@ -16,14 +16,19 @@ _PANELS = ("ttft", "tpot", "tokens", "queue")
 class TopScreen(LiveScreen):
     """Tiles, four charts and the log; finds a live run by itself."""
 
-    CSS = """
-    TopScreen #charts { grid-size: 2; }
-    TopScreen #charts LineChart { height: 1fr; }
-    TopScreen #engine { width: 100%; height: 7; }
+    CSS = (
+        LiveScreen.CSS.replace("LiveScreen", "TopScreen")
+        + """
     TopScreen #body { layout: vertical; }
-    TopScreen StepBars, TopScreen #facts { display: none; }
+    TopScreen #charts, TopScreen.-narrow #charts, TopScreen.-normal #charts {
+        grid-size: 2; width: 100%;
+    }
+    TopScreen #engine { width: 100%; height: 8; padding: 0; }
+    TopScreen.-short #engine { height: 7; }
+    TopScreen StepBars, TopScreen #engine StepBars, TopScreen #facts { display: none; }
     TopScreen #pools { height: 3; min-height: 3; }
     """
+    )
     HELP = "Shows the newest run that is alive; when it has ended, the next one that begins."
     BINDINGS: ClassVar[list[BindingType]] = [Binding("v", "page", "Page", show=False)]
 
@@ -39,10 +44,11 @@ class TopScreen(LiveScreen):
     def on_mount(self) -> None:
         """Begins to look for a run."""
         super().on_mount()
-        self.set_interval(_LOOK_EVERY_S, self._look)
-        self._look()
+        self.set_interval(_LOOK_EVERY_S, self.look)
+        self.look()
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Opens the newest run that is alive, where the one that is open is not."""
         session = self.session
         if self.app.screen is self and (session is None or not session.view.live):
             self.app.soon(self._open_newest())

@@ -9,7 +9,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from workbench.analysis.printable import plain
 from workbench.tui.data_screen import DataScreen
@@ -23,6 +23,7 @@ from workbench.tui.waterfall_data import (
     usual_of,
 )
 from workbench.tui.widgets.big_table import BigTable
+from workbench.tui.widgets.key_footer import KeyFooter
 from workbench.tui.widgets.stage_bar import StageBar
 from workbench.tui.widgets.top_bar import TopBar
 from workbench.tui.widgets.waterfall_chart import WaterfallChart, WaterfallData
@@ -88,7 +89,7 @@ class WaterfallScreen(DataScreen):
         Binding("v", "page", "Details/company/steps"),
         Binding("l", "timeline", "Timeline"),
         Binding("y", "copy", "Copy"),
-        Binding("escape,backspace", "leave", "Back"),
+        Binding("escape,backspace", "back", "Back"),
     ]
 
     def __init__(self) -> None:
@@ -113,7 +114,7 @@ class WaterfallScreen(DataScreen):
                     COMPANION_COLUMNS, empty_text="It was alone in its steps", id="company"
                 )
                 yield BigTable(STEP_COLUMNS, empty_text="No step of it is known", id="steps")
-        yield Footer()
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         """Lays out for the size."""
@@ -238,7 +239,7 @@ class WaterfallScreen(DataScreen):
             text = f"{self._headline(data)}\n{data.explanation.text()}"
             self.app.copy(text, f"why-request-{data.story.request_id}")
 
-    def action_leave(self) -> None:
+    def action_back(self) -> None:
         """Back to where it was opened."""
         self.app.pop_screen()
 

@@ -28,7 +28,7 @@ class TileData:
         figures: pairs of a name and its text with unit, such as ("p50", "1,876 ms").
         trend: values, oldest first, NaN where there is none.
         limit_text: the limit, such as "2 s"; "" without one.
-        verdict: how the figure that the limit is for stands to it; None: no limit, or no figure.
+        verdict: how the last figure stands to the limit; None: no limit, or no figure.
     """
 
     label: str
@@ -80,9 +80,11 @@ def draw_tile(data: TileData, width: int, height: int, glyphs: Glyphs) -> Canvas
     rows = _figure_rows(data, width - _MARGINS, height - 1, glyphs)
     for row, figures in enumerate(rows, start=1):
         column = _MARGIN
-        for name, text in figures:
+        for place, (name, text) in enumerate(figures, start=1):
+            is_last = row == len(rows) and place == len(figures)
+            ink = Ink(verdict.color if is_last else "", bold=True)
             column = canvas.put(row, column, f"{name} " if name else "", _MUTED)
-            column = canvas.put(row, column, text, Ink(verdict.color, bold=True)) + 2
+            column = canvas.put(row, column, text, ink) + 2
     if data.trend is not None and height > len(rows) + 1:
         bars = trend(data.trend, width - _MARGINS, glyphs.levels)
         canvas.put(height - 1, _MARGIN, bars, Ink("$series-1"))

@@ -9,6 +9,8 @@ from rich.text import Text
 from textual.reactive import reactive
 from textual.widget import Widget
 
+from workbench.analysis.printable import plain
+
 if TYPE_CHECKING:
     from workbench.tui.session import RunSession
 
@@ -60,7 +62,7 @@ class TopBar(Widget):
         view = session.view
         name = view.content.get("name")
         run = f"{view.content['run_id']}" + (f" ({name})" if name else "")
-        self.said = (run, view.state, _moment(session))
+        self.said = (plain(run), view.state, _moment(session))
 
     def render(self) -> Text:
         """The line, in the width that there is."""
