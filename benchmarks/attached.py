@@ -1,95 +1,131 @@
-"""What the terminal app costs the engine: runs with it attached and without, in turn.
+"""What the terminal app costs the engine: one run, the app attached in every other window of it.
 
-    python -m benchmarks.attached [--repeat 3] [--seconds 20] -- RUN FLAGS
+    python -m benchmarks.attached [--pairs 8] [--window 6] -- RUN FLAGS
 
-RUN FLAGS go to `workbench run` (a closed loop keeps the batch the same). Every run has the same
-seed, so the same requests; the app shows the live screen with all its panels, in a terminal of its
-own, 180×50.
+RUN FLAGS go to `workbench run`; a closed loop keeps the batch the same. The app shows the live
+screen with all its panels, in a terminal of its own. Each window with the app is compared with the
+mean of the two beside it, so that a slow drift of the machine is no difference; the first seconds
+of a window are left out.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
-from typing import Any
 
 from benchmarks.terminal import Terminal
 
-FIGURES = {
-    "output_tokens_per_s": ("throughput", "output_tokens_per_s"),
-    "decode_step_p50_ms": ("steps", "duration_ms", "decode", "p50"),
-    "host_gap_p50_ms": ("steps", "host_gap_ms", "p50"),
-    "ttft_p50_ms": ("latency", "ttft_ms", "p50"),
-}
+FIGURES = ("output_tokens_per_s", "decode_step_p50_ms", "decode_step_mean_ms", "host_gap_p50_ms")
+SETTLE_S = 1.5
 
 
 def main() -> None:
-    """Measures and prints one JSON object: each run's figures, and medians with their ratio."""
+    """Measures and prints one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--pairs", type=int, default=8)
+    parser.add_argument("--window", type=float, default=6.0, help="seconds")
+    parser.add_argument("--warmup", type=float, default=10.0, help="seconds before the first")
     parser.add_argument("--columns", type=int, default=180)
     parser.add_argument("--rows", type=int, default=50)
     parser.add_argument("flags", nargs="*")
     asked = parser.parse_args()
-    told: dict[str, list[dict[str, float]]] = {"without": [], "attached": []}
     with tempfile.TemporaryDirectory() as home:
         os.environ["WORKBENCH_HOME"] = home
-        for number in range(asked.repeat):
-            for side in ("without", "attached") if number % 2 == 0 else ("attached", "without"):
-                folder = Path(home) / f"{side}-{number}"
-                told[side].append(_run(asked, folder, side == "attached"))
-                print(side, told[side][-1], file=sys.stderr, flush=True)
-    medians = {
-        side: {name: statistics.median(run[name] for run in runs) for name in FIGURES}
-        for side, runs in told.items()
-    }
-    ratios = {name: medians["attached"][name] / medians["without"][name] for name in FIGURES}
+        folder = Path(home) / "run"
+        windows = _run(asked, folder)
+        figures = [_figures(folder, began_ns, ended_ns) for began_ns, ended_ns in windows]
     json.dump(
-        {"runs": told, "medians": medians, "attached ÷ without": ratios}, sys.stdout, indent=1
+        {
+            "without": figures[::2],
+            "attached": figures[1::2],
+            "attached ÷ without": {name: _ratio(figures, name) for name in FIGURES},
+        },
+        sys.stdout,
+        indent=1,
     )
     print()
 
 
-def _run(asked: argparse.Namespace, folder: Path, attached: bool) -> dict[str, float]:
+def _run(asked: argparse.Namespace, folder: Path) -> list[tuple[int, int]]:
+    """The windows, monotonic nanoseconds; the app is attached in those of odd number."""
     workbench = [sys.executable, "-m", "workbench"]
-    words = [*workbench, "run", "--duration", str(asked.seconds), "--drain", "0"]
-    with (folder.with_suffix(".log")).open("w") as log:
-        run = subprocess.Popen([*words, "--out", str(folder), *asked.flags], stdout=log, stderr=log)
-        if attached:
-            while not (folder / "run.json").exists() and run.poll() is None:
-                _wait(run, 0.1)
-            attach = [*workbench, "attach", str(folder)]
-            with Terminal(attach, asked.columns, asked.rows) as terminal:
-                painted = 0
-                while run.poll() is None:
-                    painted += terminal.read_for(0.5)
-                if painted < 10_000:
+    seconds = asked.warmup + (2 * asked.pairs + 1) * (asked.window + SETTLE_S) + 10
+    words = [*workbench, "run", "--duration", str(seconds), "--drain", "0", "--out", str(folder)]
+    log_path = folder.with_suffix(".log")
+    with log_path.open("w") as log:
+        run = subprocess.Popen([*words, *asked.flags], stdout=log, stderr=log)
+        while run.poll() is None and not _is_running(folder):
+            time.sleep(0.1)
+        time.sleep(asked.warmup)
+        windows = []
+        for number in range(2 * asked.pairs + 1):
+            if number % 2:
+                attach = [*workbench, "attach", str(folder)]
+                with Terminal(attach, asked.columns, asked.rows) as terminal:
+                    terminal.wait_for("TTFT")
+                    terminal.read_for(SETTLE_S)
+                    began_ns = time.monotonic_ns()
+                    painted = terminal.read_for(asked.window)
+                    windows.append((began_ns, time.monotonic_ns()))
+                if painted < 1_000:
                     raise RuntimeError(f"the app painted {painted} bytes: it did not run")
+            else:
+                time.sleep(SETTLE_S)
+                began_ns = time.monotonic_ns()
+                time.sleep(asked.window)
+                windows.append((began_ns, time.monotonic_ns()))
+        is_over = run.poll() is not None
         run.wait()
-    content = json.loads((folder / "run.json").read_text())
-    if "summary" not in content:
-        raise RuntimeError(f"the run failed: {folder.with_suffix('.log').read_text()[-2000:]}")
-    return {name: _at(content["summary"], path) for name, path in FIGURES.items()}
+    if is_over:
+        raise RuntimeError(f"the run ended early: {log_path.read_text()[-2000:]}")
+    return windows
 
 
-def _wait(run: subprocess.Popen[bytes], seconds: float) -> None:
+def _is_running(folder: Path) -> bool:
     try:
-        run.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return
+        return bool(json.loads((folder / "run.json").read_text())["state"] == "running")
+    except (OSError, ValueError, KeyError):
+        return False
 
 
-def _at(data: Any, path: tuple[str, ...]) -> float:
-    for key in path:
-        data = data[key]
-    return float(data)
+def _figures(folder: Path, began_ns: int, ended_ns: int) -> dict[str, float]:
+    import numpy as np
+    import polars as pl
+
+    origin_ns = json.loads((folder / "run.json").read_text())["clock"]["origin_monotonic_ns"]
+    began_ns, ended_ns = began_ns - origin_ns, ended_ns - origin_ns
+    steps = pl.read_parquet(folder / "steps.parquet").sort("start_ns")
+    steps = steps.with_columns(gap_ns=pl.col("start_ns") - pl.col("end_ns").shift(1))
+    steps = steps.filter(pl.col("start_ns").is_between(began_ns, ended_ns))
+    decodes = steps.filter(pl.col("kind") == "decode")
+    durations_ms = (decodes["end_ns"] - decodes["start_ns"]).to_numpy() / 1e6
+    gaps_ms = steps["gap_ns"].drop_nulls().to_numpy() / 1e6
+    return {
+        "output_tokens_per_s": float(steps["emitting"].sum() / ((ended_ns - began_ns) / 1e9)),
+        "decode_step_p50_ms": float(np.median(durations_ms)),
+        "decode_step_mean_ms": float(durations_ms.mean()),
+        "host_gap_p50_ms": float(np.median(gaps_ms)),
+    }
+
+
+def _ratio(figures: list[dict[str, float]], name: str) -> dict[str, float]:
+    """The mean of the pairs' ratios, and its standard error."""
+    ratios = [
+        attached[name] / ((before[name] + after[name]) / 2)
+        for before, attached, after in zip(
+            figures[:-1:2], figures[1::2], figures[2::2], strict=True
+        )
+    ]
+    error = statistics.stdev(ratios) / math.sqrt(len(ratios))
+    return {"mean": round(statistics.mean(ratios), 5), "standard error": round(error, 5)}
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from workbench.analysis.baseline import Baseline
-from workbench.analysis.quantities import milliseconds
+from workbench.analysis.quantities import counted, milliseconds
 from workbench.analysis.stall_causes import DecodeGap
 from workbench.analysis.story import Story
 
@@ -61,14 +61,17 @@ def _phrase(cause: str, gaps: int, story: Story, baseline: Baseline) -> str:
         return _preemptions_in_words(story)
     if cause == "stall":
         return stalls_in_words([gap for gap in story.stalls if not gap.open])
-    steps = "1 step" if gaps == 1 else f"{gaps:,} steps"
+    steps = counted(gaps, "step")
     if cause == "prefill":
         return f"others' prompts in {steps}"
     if cause == "batch":
         usual = baseline.decode_batch
         beside = "" if usual is None else f", the run's median {usual:.0f}"
         return f"larger batches in {steps} (mean {story.decode_batch or 0:.1f}{beside})"
-    return f"{steps} that were slow for their batch" if story.told else f"{gaps:,} slower tokens"
+    if story.told:
+        slow = "was slow for its batch" if gaps == 1 else "were slow for their batch"
+        return f"{steps} that {slow}"
+    return counted(gaps, "slower token")
 
 
 def _preemptions_in_words(story: Story) -> str:
@@ -83,7 +86,7 @@ def _preemptions_in_words(story: Story) -> str:
     tokens = sum(span.tokens for span in lost if span.kind == "recompute")
     what = "a preemption" if times == 1 else f"{times:,} preemptions"
     took = milliseconds(sum(span.duration_ns for span in lost) / 1e6)
-    return f"{what} that cost {took} ({tokens:,} token{'' if tokens == 1 else 's'} recomputed)"
+    return f"{what} that cost {took} ({counted(tokens, 'token')} recomputed)"
 
 
 def stalls_in_words(stalls: list[DecodeGap]) -> str:

@@ -28,6 +28,9 @@ from workbench.analysis.settings_differences import Setting, setting_differences
 from workbench.analysis.statistics import WEAK_BELOW, Samples
 from workbench.analysis.summary import summarise
 
+_MOST_KEYS = 3
+"""How many keys of the traffic a note names; the settings list them all."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
@@ -232,9 +235,10 @@ def _notes(
     notes = []
     traffic = [setting.key for setting in settings if setting.traffic]
     if traffic:
-        notes.append(
-            f"THE TRAFFIC DIFFERS ({', '.join(traffic)}): the runs were not asked for the same."
-        )
+        keys = ", ".join(traffic[:_MOST_KEYS])
+        if len(traffic) > _MOST_KEYS:
+            keys += f" and {len(traffic) - _MOST_KEYS} more"
+        notes.append(f"THE TRAFFIC DIFFERS ({keys}): the runs were not asked for the same.")
     notes += [f"{run.name or run.run_id} {run.problem}." for run in runs if run.problem]
     if any(is_weak(row, cell) for row in rows for cell in row.cells if cell.value is not None):
         notes.append(f"* p99 of fewer than {WEAK_BELOW} samples: little more than the largest one.")

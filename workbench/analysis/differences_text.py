@@ -62,7 +62,7 @@ def to_markdown(comparison: Comparison) -> str:
     ]
     parts.append(_table(["run", "id", "state", "requests", "window, s"], runs))
     if comparison.settings:
-        rows = [[setting.key, *setting.values] for setting in comparison.settings]
+        rows = [[setting.key, *setting.shown] for setting in comparison.settings]
         parts.append(_table(["set up differently", *labels], rows))
     headings = ["metric", "unit", f"{labels[0]} (baseline)", "95 % interval"]
     for label in labels[1:]:

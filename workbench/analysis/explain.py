@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from workbench.analysis.baseline import Baseline
 from workbench.analysis.decode_excess import Excess, decode_excess
 from workbench.analysis.explain_details import details_of
-from workbench.analysis.quantities import milliseconds, number
+from workbench.analysis.quantities import counted, milliseconds, number
 from workbench.analysis.stall_causes import CAUSES
 from workbench.analysis.story import Story
 from workbench.analysis.ttft_causes import TtftCause, held_up_ns, ttft_causes
@@ -92,7 +92,8 @@ def _nothing(story: Story, baseline: Baseline) -> str:
         if prefill_ns is not None:
             computed = story.prompt_tokens - (story.cached_tokens or 0)
             parts[-1] += (
-                f", {milliseconds(prefill_ns / 1e6)} of it the prefill of {computed:,} tokens"
+                f", {milliseconds(prefill_ns / 1e6)} of it the prefill of "
+                f"{counted(computed, 'token')}"
             )
         else:
             parts[-1] += _beside_median(baseline.ttft_ms)
@@ -182,7 +183,8 @@ def _of_e2e(story: Story, limit_ms: float | None) -> str:
         return ""
     over = f"E2E {milliseconds(story.e2e_ns / 1e6)}, over the limit of {milliseconds(limit_ms)}"
     decode_ns = sum(gap.duration_ns for gap in story.gaps)
-    return f"{over}: its {story.output_tokens:,} tokens took {milliseconds(decode_ns / 1e6)} of it."
+    tokens = counted(story.output_tokens, "token")
+    return f"{over}: its {tokens} took {milliseconds(decode_ns / 1e6)} of it."
 
 
 def _of_itl(story: Story, limit_ms: float | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from workbench.analysis.baseline import Baseline
 from workbench.analysis.metrics import STAGES
-from workbench.analysis.quantities import milliseconds, seconds
+from workbench.analysis.quantities import counted, milliseconds, seconds
 from workbench.analysis.queue_causes import QUEUE_CAUSES
 from workbench.analysis.story import Story
 
@@ -58,12 +58,12 @@ def _prompt(story: Story) -> list[str]:
 def _losses(story: Story) -> list[str]:
     told = [
         f"Preempted at {seconds(loss.time_ns / 1e9)}: "
-        f"{loss.reason or 'no reason was given'}; {loss.tokens:,} tokens lost."
+        f"{loss.reason or 'no reason was given'}; {counted(loss.tokens, 'token')} lost."
         for loss in story.losses[:_LOSSES]
     ]
     more = len(story.losses) - _LOSSES
     if more > 0:
-        told.append(f"Preempted {more:,} more time{'s' if more > 1 else ''}.")
+        told.append(f"Preempted {counted(more, 'more time')}.")
     return told
 
 
@@ -76,14 +76,14 @@ def _stalls(story: Story) -> list[str]:
     ]
     more = len(story.stalls) - len(longest)
     if more > 0:
-        told.append(f"{more:,} more, shorter stall{'s' if more > 1 else ''}.")
+        told.append(f"{counted(more, 'more, shorter stall')}.")
     return told
 
 
 def _company(story: Story, baseline: Baseline) -> list[str]:
     if not story.turns:
         return []
-    steps = f"{len(story.turns):,} step{'s' if len(story.turns) > 1 else ''}"
+    steps = counted(len(story.turns), "step")
     if not story.companions:
         return [f"It was alone in its {steps}."]
     most = story.companions[0]

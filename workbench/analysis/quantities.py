@@ -28,6 +28,11 @@ def count(value: float | None) -> str:
     return MISSING if value is None else f"{value:,.0f}"
 
 
+def counted(value: float | None, noun: str) -> str:
+    """A whole number of things, such as "1 token" or "2,048 tokens"; `noun` takes an s."""
+    return f"{count(value)} {noun}{'' if value == 1 else 's'}"
+
+
 def milliseconds(value_ms: float | None) -> str:
     """A duration: in ms below 10 s, in s from there."""
     if value_ms is None:
@@ -49,6 +54,15 @@ def percent(value: float | None) -> str:
     if 99.95 <= value < 100:
         return "99.9 %"
     return f"{value:.0f} %" if value in (0, 100) else f"{value:.1f} %"
+
+
+def size_text(number: int) -> str:
+    """Bytes in the unit that leaves three digits or four: "513 MiB", "14.2 GiB"."""
+    size, units = float(number), ["bytes", "KiB", "MiB", "GiB", "TiB"]
+    while size >= 1000 and len(units) > 1:
+        size /= 1024
+        del units[0]
+    return f"{size:.3g} {units[0]}"
 
 
 def quantity(value: float | None, unit: str) -> str:

@@ -15,6 +15,7 @@ from workbench.analysis.printable import plain
 from workbench.analysis.quantities import (
     MISSING,
     count,
+    counted,
     milliseconds,
     number,
     percent,
@@ -127,7 +128,7 @@ def engine_facts(summary: Mapping[str, Any]) -> Facts:
     hits = percent(at(cache, "prefix_hit_percent"))
     preemptions = count(at(cache, "preemptions"))
     if at(cache, "preemptions"):
-        preemptions += f", {count(at(cache, 'recomputed_tokens'))} tokens recomputed"
+        preemptions += f", {counted(at(cache, 'recomputed_tokens'), 'token')} recomputed"
         reasons = at(cache, "preemption_reasons") or []
         if reasons:
             preemptions += f": {plain(at(reasons[0], 'reason'))}"
@@ -135,7 +136,7 @@ def engine_facts(summary: Mapping[str, Any]) -> Facts:
         ("Prefix hits", f"{hits} of {count(at(cache, 'prompt_tokens'))} prompt tokens"),
         ("Preemptions", preemptions),
         ("KV usage", _kv_fact(kv)),
-        ("KV cached", f"{count(at(kv, 'cached_peak_blocks'))} blocks at the peak"),
+        ("KV cached", f"{counted(at(kv, 'cached_peak_blocks'), 'block')} at the peak"),
     ]
     if at(steps, "count"):
         kinds = at(steps, "by_kind") or {}

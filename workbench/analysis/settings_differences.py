@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from workbench.analysis.lookup import at
-from workbench.analysis.quantities import MISSING
+from workbench.analysis.quantities import MISSING, size_text
 
 _TRAFFIC = ("traffic", "trace", "sampling", "seed", "rate_per_s", "duration_s", "warmup_s")
 _SAYS_NOTHING = ("name", "record", "environment.load_average", "environment.hardware.reasons")
+_IN_BYTES = ("_bytes", ".kv_memory")
 _RESOLVED = {
     "rate_per_s": "traffic.rate",
     "duration_s": "traffic.duration",
@@ -29,6 +30,16 @@ class Setting:
     key: str
     values: tuple[str, ...]
     traffic: bool
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The values as people read them: bytes in MiB or GiB, unless that hides the difference."""
+        if not self.key.endswith(_IN_BYTES):
+            return self.values
+        sizes = tuple(
+            size_text(int(value)) if value.isdecimal() else value for value in self.values
+        )
+        return sizes if len(set(sizes)) == len(set(self.values)) else self.values
 
 
 def setting_differences(contents: Sequence[Mapping[str, Any]]) -> tuple[Setting, ...]:

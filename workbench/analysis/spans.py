@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from workbench.analysis.quantities import counted
 from workbench.analysis.stall_causes import DecodeGap
 from workbench.analysis.turns import Loss, StepTable, Turn
 
@@ -184,8 +185,7 @@ def _pause(ribbon: _Ribbon, chunk: Turn, steps: StepTable) -> None:
     skipped = passed.stop - passed.start
     pause_ns = chunk.start_ns - ribbon.at_ns
     if skipped > 0:
-        went = "1 step" if skipped == 1 else f"{skipped:,} steps"
-        why = f"{went} went by without it: the token budget went to others"
+        why = f"{counted(skipped, 'step')} went by without it: the token budget went to others"
         ribbon.to("prefill_gap", chunk.start_ns, cause="skipped", why=why)
     elif pause_ns >= HOST_GAP_NS:
         why = f"the host was busy between steps for {pause_ns / 1e6:,.0f} ms"
@@ -245,7 +245,11 @@ class _Lost:
 
 
 def _why_lost(loss: Loss) -> str:
-    return f"{loss.reason}; lost {loss.tokens:,} tokens" if loss.reason else "lost its KV blocks"
+    return (
+        f"{loss.reason}; lost {counted(loss.tokens, 'token')}"
+        if loss.reason
+        else "lost its KV blocks"
+    )
 
 
 def _after_first_token(

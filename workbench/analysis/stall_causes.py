@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from workbench.analysis.quantities import milliseconds
+from workbench.analysis.quantities import counted, milliseconds
 from workbench.analysis.stalls import stall_above_ns, usual_gap_ns
 from workbench.analysis.turns import Loss, StepTable, Turn
 
@@ -197,7 +197,8 @@ def _why(cause: str, gap: DecodeGap, turn: Turn, usual: _Usual, chunks: Chunks) 
         return f"step {turn.step} held {held} ({turn.kind} step, {took})"
     if cause == "batch":
         return (
-            f"step {turn.step} decoded {turn.batch} sequences, usually {usual.batch:.0f} ({took})"
+            f"step {turn.step} decoded {counted(turn.batch, 'sequence')}, usually "
+            f"{usual.batch:.0f} ({took})"
         )
     times = (turn.end_ns - turn.start_ns) / usual.step_ns if usual.step_ns else 0.0
     return f"step {turn.step} took {took}, {times:.1f} × the usual, with no larger batch"

@@ -13,7 +13,7 @@ from rich.text import Text
 from workbench.analysis.chart import Chart, Line
 from workbench.analysis.histogram import BINS_PER_DOUBLING, Histogram
 from workbench.analysis.printable import plain
-from workbench.analysis.quantities import count, number, percent, quantity, seconds
+from workbench.analysis.quantities import count, counted, number, percent, quantity, seconds
 from workbench.analysis.report_tables import Facts, facts_table
 from workbench.analysis.series import Grid, Series
 from workloads.traces.statistics import Arrivals, Lengths, TraceStatistics
@@ -74,7 +74,7 @@ def _facts(trace: Trace, statistics: TraceStatistics) -> Facts:
             f"{count(sessions.turns_max)} at most"
         )
         if sessions.alone:
-            said += f"; {count(sessions.alone)} requests in none"
+            said += f"; {counted(sessions.alone, 'request')} in none"
         facts.append(("Sessions", said))
     prefixes = statistics.prefixes
     if prefixes is not None:

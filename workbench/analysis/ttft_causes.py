@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from workbench.analysis.baseline import Baseline
-from workbench.analysis.quantities import milliseconds, number
+from workbench.analysis.quantities import counted, milliseconds, number
 from workbench.analysis.queue_causes import QueueCause
 from workbench.analysis.spans import Span
 from workbench.analysis.story import Story
@@ -76,8 +76,8 @@ def _phrase(span: Span, story: Story) -> str:
 def _queued(part: QueueCause) -> TtftCause:
     took = _ms(part.duration_ns)
     who = None if part.running is None else round(part.running)
-    held = "" if not who else f" ({_requests(who)} held them)"
-    taken = "" if not who else f" ({_requests(who)} ran)"
+    held = "" if not who else f" ({counted(who, 'request')} held them)"
+    taken = "" if not who else f" ({counted(who, 'request')} ran)"
     phrase = {
         "blocks": f"waited {took} for KV blocks{held}",
         "seqs": f"queued {took} for a place in the batch{taken}",
@@ -99,7 +99,7 @@ def _prefilled(prefills: list[Span], story: Story, baseline: Baseline) -> TtftCa
         phrase += f" in {len(chunks):,} chunks"
     decoding = round(float(np.mean(beside))) if beside else 0
     if decoding:
-        phrase += f" beside {decoding:,} decoding request{'s' if decoding > 1 else ''}"
+        phrase += f" beside {counted(decoding, 'decoding request')}"
     tokens = sum(span.tokens for span in chunks)
     usual_ms = baseline.prefill_ms_per_token
     if tokens and usual_ms and took_ns / 1e6 > SLOW_PREFILL * usual_ms * tokens:
@@ -117,9 +117,4 @@ def _preempted_in_words(lost: list[Span], story: Story) -> str:
     tokens = sum(span.tokens for span in lost if span.kind == "recompute")
     if not tokens:
         return f"preempted {often} ({took} without its KV blocks)"
-    what = "1 token" if tokens == 1 else f"{tokens:,} tokens"
-    return f"preempted {often}, {what} recomputed ({took})"
-
-
-def _requests(how_many: int) -> str:
-    return "1 request" if how_many == 1 else f"{how_many:,} requests"
+    return f"preempted {often}, {counted(tokens, 'token')} recomputed ({took})"

@@ -24,6 +24,7 @@ from engines.sizing import (
 )
 from profiles.errors import ProfileError
 from profiles.free_memory import FreeMemory, gpu_memory, host_memory
+from workbench.analysis.quantities import size_text
 from workbench.launch.preview import Lengths
 from workbench.spec import RunSpec
 from workloads.fitting import fit_to_context
@@ -199,12 +200,3 @@ def _sentence(
         if at_once < pool.max_num_seqs:
             said += f", fewer than the {pool.max_num_seqs:,} that may run at once"
     return said if model.ready else f"{said}; the model is not here yet: its first use fetches it"
-
-
-def size_text(number: int) -> str:
-    """Bytes in the unit that leaves three digits or four: "513 MiB", "14.2 GiB"."""
-    size, units = float(number), ["bytes", "KiB", "MiB", "GiB", "TiB"]
-    while size >= 1000 and len(units) > 1:
-        size /= 1024
-        del units[0]
-    return f"{size:.3g} {units[0]}"

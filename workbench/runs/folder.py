@@ -29,6 +29,9 @@ from workbench.runs.schema import SCHEMA_VERSION
 RESERVES = {"reserve-segments": 1 << 20, "reserve-end": 128 << 10}
 ENDED_STATES = ("finished", "failed", "interrupted", "killed")
 LIVE_STATES = ("starting", "loading", "calibrating", "running", "draining", "saving")
+MOST_BYTES = 4 << 20
+"""A `run.json` above this, some hundred times what runs have, is not read."""
+_MOST_LEVELS = 50
 _STATES = ENDED_STATES + LIVE_STATES
 _PARTS = "spec", "environment", "engine", "clock", "traffic", "calibration", "window", "summary"
 
@@ -108,6 +111,9 @@ class RunFolder:
             StoreError: it is absent or broken, or a newer version of the program made it.
         """
         try:
+            size = self.run_json.stat().st_size
+            if size > MOST_BYTES:
+                raise StoreError(f"{self.run_json} is broken: {size:,} bytes are no run's record")
             content = json.loads(self.run_json.read_bytes())
         except FileNotFoundError:
             raise StoreError(f"{self.path} is not a run: it has no run.json") from None
@@ -115,13 +121,13 @@ class RunFolder:
             raise StoreError(f"{self.run_json}: {error.strerror}") from None
         except (ValueError, RecursionError) as error:
             raise StoreError(f"{self.run_json} is broken: {error}") from None
-        if not isinstance(content, dict):
+        if not isinstance(content, dict) or _is_deep(content):
             raise StoreError(f"{self.run_json} is not the record of a run")
         schema = content.get("schema", SCHEMA_VERSION)
         if isinstance(schema, int) and schema > SCHEMA_VERSION:
             raise StoreError(
-                f"{self.path} was made by a newer workbench (schema {schema}; this one reads up "
-                f"to {SCHEMA_VERSION})"
+                f"{self.path} was made by a newer workbench (schema {schema!s:.20}; this one reads "
+                f"up to {SCHEMA_VERSION})"
             )
         if not isinstance(content.get("run_id"), str) or content.get("state") not in _STATES:
             raise StoreError(f"{self.run_json} is not the record of a run")
@@ -189,6 +195,15 @@ class RunFolder:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
+
+
+def _is_deep(content: dict[str, Any]) -> bool:
+    """Whether it is nested so deep that no run wrote it, and that recursion could fail."""
+    parts: list[Any] = [content]
+    for _ in range(_MOST_LEVELS):
+        values = (part.values() if isinstance(part, dict) else part for part in parts)
+        parts = [value for each in values for value in each if isinstance(value, dict | list)]
+    return bool(parts)
 
 
 def new_run_id(label: str) -> str:

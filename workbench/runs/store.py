@@ -114,6 +114,8 @@ class RunStore:
         back = name.removeprefix("last").removeprefix("~") or "0"
         if not back.isdigit():
             raise StoreError(f"{name!r}: write last, last~1, last~2, …")
+        if not runs:
+            raise StoreError(f"there is no run in {self.root} yet; `workbench run` makes one")
         if int(back) >= len(runs):
             raise StoreError(f"{name!r}: there are {len(runs)} runs in {self.root}")
         return runs[-1 - int(back)]

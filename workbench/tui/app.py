@@ -175,7 +175,7 @@ class WorkbenchApp(App[int]):
 
     def copy(self, text: str, name: str, suffix: str = "txt") -> None:
         """To the terminal's clipboard (OSC 52), and to a file for terminals that have none."""
-        self.copy_to_clipboard(text)
+        self.copy_to_clipboard(text.encode(errors="replace").decode())
         self.save(text, name, suffix, "copied; also in")
 
     def save(self, text: str, name: str, suffix: str, said: str = "saved as") -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len, set_cell_size
+
 from workbench.tui.widgets.row_list import ListRow, RowList
 from workbench.tui.widgets.table_source import Align, Cell, TableColumn
 
@@ -17,21 +19,21 @@ _DIFFERENCE_WIDTH = 11
 
 
 def columns_of(labels: tuple[str, ...]) -> tuple[TableColumn, ...]:
-    """Metric and unit, the baseline with its interval, and five columns for each other run."""
+    """The metric with its unit, the baseline with its interval, and five columns for each other
+    run. Of two runs, 80 cells hold metric, both figures and their difference."""
 
     def column(key: str, title: str, width: int, priority: int) -> TableColumn:
-        align: Align = "left" if key in ("metric", "unit") else "right"
+        align: Align = "left" if key == "metric" else "right"
         return TableColumn(key, title, width, align=align, priority=priority, sortable=False)
 
     columns = [
-        column("metric", "metric", 26, 0),
-        column("unit", "unit", 10, 5),
-        column("base", f"{labels[0]} (base)"[:18], 18, 0),
+        column("metric", "metric", 33, 0),
+        column("base", f"{_shortened(labels[0], 10)} (base)", 17, 0),
         column("base-interval", "95 % interval", 17, 6),
     ]
     for place, label in enumerate(labels[1:], 1):
         columns += [
-            column(f"value-{place}", label[:12], 12, 0),
+            column(f"value-{place}", _shortened(label, 12), 12, 0),
             column(f"difference-{place}", "difference", _DIFFERENCE_WIDTH, 1),
             column(f"ratio-{place}", "ratio", 7, 3),
             column(f"interval-{place}", "95 % interval", 17, 6),
@@ -45,7 +47,7 @@ def rows_of(comparison: Comparison) -> RowList:
     from workbench.analysis.differences_text import interval_text
 
     rows: list[ListRow] = []
-    width = 4 + 5 * (len(comparison.runs) - 1)
+    width = 3 + 5 * (len(comparison.runs) - 1)
     group = ""
     for row in comparison.rows:
         if row.metric.group != group:
@@ -55,8 +57,7 @@ def rows_of(comparison: Comparison) -> RowList:
             )
         first, *others = row.cells
         cells = [
-            Cell(f"  {row.metric.label}"),
-            Cell(row.metric.unit, "dim"),
+            Cell(f"  {', '.join(filter(None, (row.metric.label, row.metric.unit)))}"),
             _value(row, first),
             _dim(interval_text(first.interval)),
         ]
@@ -64,6 +65,14 @@ def rows_of(comparison: Comparison) -> RowList:
             cells += _against(row, figure)
         rows.append(ListRow(row.metric.key, tuple(cells)))
     return RowList(rows)
+
+
+def _shortened(label: str, width: int) -> str:
+    """Its beginning and its end, for runs often differ in the end of their names."""
+    if cell_len(label) <= width:
+        return label
+    end = (width - 1) // 2
+    return set_cell_size(label, width - 1 - end) + "…" + set_cell_size(label[::-1], end)[::-1]
 
 
 def _value(row: Row, figure: Figure) -> Cell:

@@ -8,8 +8,11 @@ from rich.segment import Segment
 from textual.color import Color
 from textual.filter import LineFilter
 
-_STEERS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-"""Control characters of 7 and of 8 bits, line ends, and what turns the direction of writing."""
+_STEERS = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""Control characters of 7 and of 8 bits, line ends, what turns the direction of writing, and halves
+of a character, which no terminal can be sent."""
 
 
 class ControlFilter(LineFilter):

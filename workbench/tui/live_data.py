@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from workbench.analysis.lookup import at
-from workbench.analysis.quantities import count, milliseconds, number, percent, quantity
+from workbench.analysis.quantities import count, counted, milliseconds, number, percent, quantity
 from workbench.tui.drawing.chart_data import ChartData, Limit, Mark
 from workbench.tui.drawing.trace import Trace
 from workbench.tui.widgets.block_map import BlockMapData
@@ -69,7 +69,7 @@ class LiveQuestion:
 class LiveData:
     """Everything that the live screen draws; a chart that has no data says why.
 
-    `absent_panels` are those of a GPU where none was measured; the step facts then say why.
+    `absent_panels` are those of a GPU where none was measured; `no_gpu` says why, else it is "".
     """
 
     header: HeaderData
@@ -80,6 +80,7 @@ class LiveData:
     step_facts: tuple[tuple[str, str], ...]
     log: tuple[LogLine, ...]
     absent_panels: frozenset[str]
+    no_gpu: str
 
 
 def live_data(view: RunView, question: LiveQuestion) -> LiveData:
@@ -91,19 +92,17 @@ def live_data(view: RunView, question: LiveQuestion) -> LiveData:
         for panel in PANELS
         if panel.name in question.panels
     }
-    no_gpu = not lines["gpu"] and not lines["power"]
-    facts = _step_facts(snapshot)
-    if no_gpu:
-        facts = (*facts, ("GPU not measured:", view.why_absent("gpu")))
+    has_gpu = bool(lines["gpu"] or lines["power"])
     return LiveData(
         _header(view, snapshot),
-        _tiles(snapshot, lines),
+        _tiles(snapshot, lines, view.usable_blocks),
         charts,
         tuple(_block_map(pool) for pool in snapshot.pools),
         _step_bars(view, snapshot),
-        facts,
+        _step_facts(snapshot),
         _log(snapshot.events)[-question.log_rows :],
-        frozenset(("gpu", "power")) if no_gpu else frozenset(),
+        frozenset() if has_gpu else frozenset(("gpu", "power")),
+        "" if has_gpu else view.why_absent("gpu"),
     )
 
 
@@ -118,6 +117,7 @@ def _block_map(pool: PoolMap) -> BlockMapData:
         (more, eight, four, two, one),
         (most, often, twice, once, never),
         pool.free,
+        pool.sampled_ns / 1e9,
     )
 
 
@@ -204,8 +204,12 @@ def _trouble(view: RunView, snapshot: Snapshot) -> list[str]:
     return [*told, *view.problems]
 
 
-def _tiles(snapshot: Snapshot, lines: dict[str, tuple[Line, ...]]) -> tuple[TileData, ...]:
+def _tiles(
+    snapshot: Snapshot, lines: dict[str, tuple[Line, ...]], usable_blocks: int | None
+) -> tuple[TileData, ...]:
     figures = snapshot.figures
+    cached = figures.cached_blocks
+    cached_percent = 100 * cached / usable_blocks if cached is not None and usable_blocks else None
     latencies = (
         ("TTFT", "ttft", figures.ttft_p50_ms, figures.ttft_p99_ms),
         ("TPOT", "tpot", figures.tpot_p50_ms, figures.tpot_p99_ms),
@@ -243,7 +247,7 @@ def _tiles(snapshot: Snapshot, lines: dict[str, tuple[Line, ...]]) -> tuple[Tile
             label="KV usage",
             figures=(
                 ("live", percent(figures.kv_usage_percent)),
-                ("cached", f"{count(figures.cached_blocks)} blocks"),
+                ("cached", percent(cached_percent)),
             ),
             trend=_tail(lines["kv"]),
         )
@@ -316,8 +320,8 @@ def _log(entries: tuple[LogEntry, ...]) -> tuple[LogLine, ...]:
         if kind == "evict":
             several = tuple(group)
             blocks = sum(entry.tokens for entry in several)
-            times = f" in {len(several):,} steps" if len(several) > 1 else ""
-            said = f"{blocks:,} cached KV blocks evicted{times}"
+            times = f" in {counted(len(several), 'step')}" if len(several) > 1 else ""
+            said = f"{counted(blocks, 'cached KV block')} evicted{times}"
             lines.append(LogLine(several[-1].time_ns, kind, said))
         else:
             lines += [_log_line(entry) for entry in group]
@@ -328,7 +332,7 @@ def _log_line(entry: LogEntry) -> LogLine:
     request = "" if entry.request_id is None else f"request {entry.request_id}: "
     said = f"{request}{entry.detail}"
     if entry.kind == "preempt":
-        said = f"{request}preempted, {entry.tokens:,} tokens lost: {entry.detail}"
+        said = f"{request}preempted, {counted(entry.tokens, 'token')} lost: {entry.detail}"
     return LogLine(entry.time_ns, entry.kind, said, _GRAVE.get(entry.kind, ""))
 
 

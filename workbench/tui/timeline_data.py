@@ -32,10 +32,12 @@ class TimelineQuestion:
 
 @dataclass(frozen=True, slots=True)
 class TimelineData:
-    """The answer; `steps`: of the whole run so far; `remote`: a server computes, and tells none."""
+    """The answer; `steps` and `kinds`: of the whole run so far; `remote`: a server computes, and
+    tells no step."""
 
     lanes: LanesData
     steps: int
+    kinds: tuple[str, ...]
     remote: bool
     length_ns: int
     detail: StepDetail | None
@@ -71,6 +73,7 @@ class TimelineLoader:
         return TimelineData(
             lanes=LanesData(timeline, chosen, self._view.usable_blocks),
             steps=index.count,
+            kinds=index.kinds,
             remote=at(self._view.content, "engine", "name") == REMOTE,
             length_ns=max(1, self._view.now_ns()),
             detail=detail,

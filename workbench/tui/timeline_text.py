@@ -7,19 +7,22 @@ from typing import TYPE_CHECKING
 from workbench.analysis.quantities import milliseconds, number, percent
 from workbench.tui.drawing.axis import clock
 from workbench.tui.drawing.lanes_picture import ASCII_FILLS, FILLS
-from workbench.viewing.lanes import STEP_KINDS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from workbench.viewing.timeline import SpanFigures, Timeline
 
 _NO_STEPS_TOLD = "A server's steps can't be seen from outside: there is no timeline of them."
 
 
-def legend(ascii_only: bool) -> str:
-    """The signs of the kinds and of a host gap, in markup."""
+def legend(kinds: Sequence[str], ascii_only: bool) -> str:
+    """The signs of these kinds of steps and of a host gap, in markup; "" where there is no step."""
+    if not kinds:
+        return ""
     fills = ASCII_FILLS if ascii_only else FILLS
-    kinds = "   ".join(f"[${kind}]{fills[kind]}[/] {kind}" for kind in STEP_KINDS)
-    return f"{kinds}   [$warn]{'.' if ascii_only else '·'}[/] host gap"
+    signs = [f"[${kind}]{fills[kind]}[/] {kind}" for kind in kinds]
+    return "   ".join([*signs, f"[$warn]{'.' if ascii_only else '·'}[/] host gap"])
 
 
 def span_line(timeline: Timeline, length_ns: int, chosen: int | None) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from workbench.analysis.quantities import milliseconds
+from workbench.analysis.quantities import counted, milliseconds
 
 if TYPE_CHECKING:
     from workbench.analysis.queue_causes import QueueCause
@@ -125,9 +125,9 @@ def _chunk(span: Span, number: int, chunks: int) -> WaterfallRow:
     label = "prefill" if chunks == 1 else f"prefill {number}/{chunks}"
     if span.step is None:
         return WaterfallRow(label, _segments([span]), span.duration_ns, "under way")
-    remark = f"{span.tokens:,} tokens in step {span.step}"
+    remark = f"{counted(span.tokens, 'token')} in step {span.step}"
     if span.others:
-        remark += f", {span.others:,} other{'s' if span.others > 1 else ''} in it"
+        remark += f", {counted(span.others, 'other')} in it"
     return WaterfallRow(label, _segments([span]), span.duration_ns, remark)
 
 
@@ -135,10 +135,10 @@ def _shared(title: str, spans: Sequence[Span]) -> WaterfallRow:
     """One row for all chunks of a prompt, or of what is computed again."""
     chunks = [span for span in spans if span.kind == title]
     tokens = sum(span.tokens for span in chunks)
-    remark = f"{tokens:,} tokens in {len(chunks):,} chunk{'s' if len(chunks) > 1 else ''}"
+    remark = f"{counted(tokens, 'token')} in {counted(len(chunks), 'chunk')}"
     pauses = len(spans) - len(chunks)
     if pauses:
-        remark += f", paused {pauses:,} time{'s' if pauses > 1 else ''}"
+        remark += f", paused {counted(pauses, 'time')}"
     took_ns = spans[-1].end_ns - spans[0].start_ns
     return WaterfallRow(title, _segments(spans), took_ns, remark)
 
@@ -147,9 +147,9 @@ def _decode(spans: Sequence[Span], story: Story) -> list[WaterfallRow]:
     """The whole decode, then its stalls."""
     tokens = sum(span.tokens for span in spans)
     stalls = [span for span in spans if span.kind == "stall"]
-    remark = f"{tokens:,} token{'' if tokens == 1 else 's'}"
+    remark = counted(tokens, "token")
     if stalls:
-        remark += f", {len(stalls):,} stall{'s' if len(stalls) > 1 else ''} (‖)"
+        remark += f", {counted(len(stalls), 'stall')} (‖)"
     took_ns = spans[-1].end_ns - spans[0].start_ns
     row = WaterfallRow("decode", _segments(spans), took_ns, remark)
     grouped = _stall_rows(spans, story)

@@ -99,6 +99,7 @@ class WorkerSteps:
             kind: _running_sum(np.where(self.kind == kind, length, 0))
             for kind in np.flatnonzero(np.bincount(self.kind, minlength=1)).tolist()
         }
+        self.kinds = frozenset(self._by_kind)
         self._middle_ns = self.from_ns + length // 2
 
     def __len__(self) -> int:

@@ -127,10 +127,10 @@ def _read(path: Path) -> LibraryRow:
 
 def _local(created: Any) -> str:
     try:
-        moment = datetime.fromisoformat(str(created))
-    except ValueError:
+        moment = datetime.fromisoformat(str(created)).astimezone()
+    except (ValueError, OverflowError):
         return ""
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return moment.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _changed(path: Path) -> str:

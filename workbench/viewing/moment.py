@@ -123,6 +123,7 @@ def _pools(record: RunRecord, at_ns: int) -> tuple[PoolMap, ...]:
     return tuple(
         PoolMap(
             pool=row["pool"],
+            sampled_ns=row["time_ns"],
             block_size=row["block_size"],
             usable=row["usable"],
             free=row["free"],

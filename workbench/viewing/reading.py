@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from engines.options import REMOTE
 from workbench.analysis.lookup import at
 from workbench.errors import StoreError
@@ -22,6 +24,10 @@ from workbench.viewing.record import RunRecord, arrivals_of
 _BATCH_SEGMENTS = 256
 _NONE = 1 << 62
 _LONGEST_S = 1e9
+_NO_RECORD = (
+    pl.exceptions.PolarsError, ArithmeticError, LookupError, MemoryError, TypeError, ValueError
+)  # fmt: skip
+"""What odd values in a table come to; `StoreError` is none of these."""
 
 PathAndTables = tuple[Path, SegmentTables]
 
@@ -68,8 +74,16 @@ def read_saved(folder: RunFolder, content: Mapping[str, Any]) -> tuple[RunRecord
     """An ended run, whole.
 
     Raises:
-        StoreError: a file is absent or broken.
+        StoreError: a file is absent or broken, or holds what no runner writes.
     """
+    try:
+        return _read_saved(folder, content)
+    except _NO_RECORD as error:
+        said = " ".join(f"{error!r:.200}".split())
+        raise StoreError(f"{folder.path}: its tables hold what no runner writes: {said}") from None
+
+
+def _read_saved(folder: RunFolder, content: Mapping[str, Any]) -> tuple[RunRecord, SavedEmissions]:
     record, emissions = empty_record(content), SavedEmissions(folder.parquet(EMISSIONS.name))
     requests = load_table(folder, REQUESTS)
     record.take_arrivals(arrivals_of(requests, remote=at(content, "engine", "name") == REMOTE))

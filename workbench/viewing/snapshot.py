@@ -18,6 +18,7 @@ class PoolMap:
     """The blocks of one KV pool, as it was last looked at.
 
     Attributes:
+        sampled_ns: when that was.
         usable: all its blocks but the null block: free + live + cached.
         live: live blocks that 1, 2 to 3, 4 to 7, 8 to 15, and more block tables name.
         cached: cached blocks whose content was found again never, once, 2 to 3 times, 4 to 7
@@ -25,6 +26,7 @@ class PoolMap:
     """
 
     pool: str
+    sampled_ns: int
     block_size: int
     usable: int
     free: int

@@ -101,6 +101,12 @@ class StepIndex:
         """How many steps there are."""
         return len(self._state_ns)
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of steps that there are, in the order of `STEP_KINDS`."""
+        there = frozenset[int]().union(*(steps.kinds for steps in self._lanes))
+        return tuple(kind for number, kind in enumerate(STEP_KINDS) if number in there)
+
     def told_until_ns(self, at_ns: int) -> int:
         """How far a living run's steps are told at `at_ns`: a step is recorded when it ends, so
         after the newest one nothing is known, unless it left no request to go on with."""

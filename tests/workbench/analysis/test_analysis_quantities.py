@@ -1,6 +1,6 @@
 import pytest
 
-from workbench.analysis.quantities import count, milliseconds, number, percent, quantity
+from workbench.analysis.quantities import count, counted, milliseconds, number, percent, quantity
 from workbench.analysis.rounding import round_up
 
 
@@ -28,6 +28,15 @@ def test_units():
     assert milliseconds(9_999) == "9,999 ms" and milliseconds(10_000) == "10.0 s"
     assert milliseconds(None) == "–" and quantity(None, "W") == "–"
     assert quantity(1.5, "req/s") == "1.50 req/s" and count(12345) == "12,345"
+
+
+def test_one_thing_has_no_s():
+    assert [counted(value, "token") for value in (0, 1, 2048, None)] == [
+        "0 tokens",
+        "1 token",
+        "2,048 tokens",
+        "– tokens",
+    ]
 
 
 def test_percent_says_100_for_all_alone():

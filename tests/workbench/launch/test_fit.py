@@ -7,8 +7,9 @@ import pytest
 
 from profiles.errors import ProfileError
 from profiles.free_memory import FreeMemory
+from workbench.analysis.quantities import size_text
 from workbench.launch import fit
-from workbench.launch.fit import estimate_fit, size_text
+from workbench.launch.fit import estimate_fit
 from workbench.launch.preview import Lengths
 from workbench.spec import parse_spec
 

@@ -57,7 +57,7 @@ def test_a_signal_ends_the_app_and_restores_the_terminal(stored, number):
 @pytest.mark.parametrize("keys", ["q", "\x03", "\x11"])
 def test_quitting_restores_the_terminal(stored, keys):
     with workbench() as terminal:
-        terminal.wait_for("1 runs in")
+        terminal.wait_for("1 run in")
         terminal.type(keys)
         assert terminal.ended() == 0
         assert terminal.is_restored()
@@ -87,7 +87,7 @@ def test_a_closed_window_ends_the_app(stored, hears):
         "raise SystemExit(run_app('runs'))",
     ]
     with program(lines) as terminal:
-        terminal.wait_for("1 runs in")
+        terminal.wait_for("1 run in")
         terminal.close()
         assert terminal.process.wait(60) == 129
 
@@ -101,7 +101,7 @@ def test_a_terminal_that_nobody_reads_does_not_hold_the_app(stored):
         "raise SystemExit(run_app('runs'))",
     ]
     with program(lines) as terminal:
-        terminal.wait_for("1 runs in")
+        terminal.wait_for("1 run in")
         terminal.stop_reading()
         for _ in range(50):
             terminal.type("?\x1b")
@@ -289,6 +289,36 @@ def test_a_run_that_is_deleted_while_it_is_open(home, stored):
         assert "No runs yet" in await app.press("5")
         assert "workbench run" in await app.press("1")
         await app.press("2")
+
+    drive(act, home / "runs", folder=RunFolder(stored))
+
+
+@pytest.mark.parametrize("keys", [["3"], ["4"], ["3", "enter"]])
+def test_a_deleted_run_is_told_of_once_on_every_screen(home, stored, keys):
+    async def act(app):
+        await app.press(*keys)
+        shutil.rmtree(stored)
+        for _ in range(4):
+            app.clock.now_ns += 3_000_000_000
+            await app.settle()
+        assert app.said().count("is not a run: it has no run.json") == 1
+
+    drive(act, home / "runs", folder=RunFolder(stored))
+
+
+def test_files_that_cannot_be_written_are_told(home, stored):
+    (home / "exports").write_text("no folder")
+    (home / "settings.toml").mkdir()
+    (stored / "annotations.json").mkdir()
+
+    async def act(app):
+        await app.press("ctrl+s")
+        assert "can't write" in app.said() and "screen.svg: File exists" in app.said()
+        app.app.change_settings(Settings(refresh_hz=2.0))
+        await app.settle()
+        assert "the settings can't be saved: Is a directory" in app.said()
+        await app.press("5", "space")
+        assert "annotations.json" in app.said() or "annotations.json" in app.screen()
 
     drive(act, home / "runs", folder=RunFolder(stored))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 
+import polars as pl
 import pytest
 from pilots import drive
 from recorded import recorded_run
@@ -42,6 +43,15 @@ UNREADABLE = {
     "half-written": (lambda path: half(path / "run.json"), "is broken"),
     "empty run.json": (lambda path: (path / "run.json").write_bytes(b""), "is broken"),
     "no record": (lambda path: (path / "run.json").write_text("[1]"), "is not the record of a run"),
+    "50 MiB": (lambda path: (path / "run.json").write_bytes(b" " * (50 << 20)), "is broken: 52,4"),
+    "nested deep": (
+        lambda path: (path / "run.json").write_text(f'{{"spec": {"[" * 10**5}'),
+        "is broken",
+    ),
+    "nested": (
+        lambda path: RunFolder(path).update(spec=json.loads('{"a":' * 99 + "1" + "}" * 99)),
+        "is not the record of a run",
+    ),
     "newer": (lambda path: RunFolder(path).update(schema=99), "made by a newer workbench"),
 }
 
@@ -100,6 +110,26 @@ def test_a_broken_table_is_told_on_opening(recorded, home, opened, table, spoil)
     drive(act, home / "runs", folder=RunFolder(path))
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("status", "odd"), ("request_id", -7), ("request_id", 1 << 60), ("scheduled_ns", None)],
+)
+def test_values_that_no_runner_writes_are_told_on_opening(recorded, home, column, value):
+    folder = RunFolder(home / "runs" / RUN)
+    shutil.copytree(recorded.path, folder.path)
+    path = folder.parquet("requests")
+    table = pl.read_parquet(path)
+    spoilt = pl.lit(value, dtype=table.schema[column]).alias(column)
+    table.with_columns(spoilt).write_parquet(path)
+
+    async def act(app):
+        assert app.app.session is not None or "hold what no runner writes" in app.said()
+        for key in "123456":
+            await app.press(key)
+
+    drive(act, home / "runs", folder=folder)
+
+
 @pytest.mark.parametrize("spoil", ["cut", "noise", "empty"])
 def test_broken_segments_are_passed_over_and_the_rest_opens(home, spoil):
     folder = recorded_run(home / "runs" / RUN, run_id=RUN, ending="dead")
@@ -140,3 +170,24 @@ def test_whatever_run_json_holds_no_screen_falls(home, ending, screen):
         assert "odd" in app.screen() and "1e+300" not in app.screen()
 
     drive(act, home / "runs", folder=folder, screen=screen)
+
+
+@pytest.mark.parametrize(
+    ("created", "shown"),
+    [
+        ("2999-01-01T12:00:00+00:00", "2999-01-01"),
+        ("9999-12-31T23:59:59-14:00", ""),
+        ("0001-01-01T00:00:00", ""),
+    ],
+)
+def test_a_clock_that_was_wrong_is_shown_as_it_was(recorded, home, created, shown):
+    folder = RunFolder(home / "runs" / RUN)
+    shutil.copytree(recorded.path, folder.path)
+    folder.update(created=created)
+
+    async def act(app):
+        (row,) = [line for line in app.lines() if "finished" in line and "odd" not in line[:20]]
+        assert shown in row
+        assert "TTFT" in await app.press("enter")
+
+    drive(act, home / "runs", screen="runs")

@@ -82,6 +82,12 @@ def test_value_ticks_go_from_the_top_to_zero_with_room_between(top, rows):
     assert all(len(tick.label) <= LABEL_WIDTH for tick in ticks)
 
 
+def test_thousands_look_alike_on_one_axis():
+    ticks = value_ticks(Scale(0, 40_000), 16)
+    assert [tick.label for tick in ticks] == ["40k", "32k", "24k", "16k", "8k", "0"]
+    assert "4,000" in [tick.label for tick in value_ticks(Scale(0, 8_000), 10)]
+
+
 def test_decades_are_labelled():
     labels = [tick.label for tick in value_ticks(Scale(1, 1000, log=True), 10)]
     assert labels == ["1,000", "100", "10", "1"]

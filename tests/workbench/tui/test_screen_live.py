@@ -6,7 +6,7 @@ import pytest
 from pilots import Clock, drive
 from recorded import LiveRun, recorded_run
 
-from workbench.analysis.quantities import milliseconds
+from workbench.analysis.quantities import milliseconds, percent, quantity
 from workbench.runs import control
 from workbench.tui.settings import Settings
 from workbench.viewing.view import open_view
@@ -164,6 +164,61 @@ def test_an_ended_run_has_no_knobs(recorded, tmp_path, calls):
         assert "this run has ended: there is nothing to control" in app.said()
 
     drive(act, tmp_path, folder=recorded)
+
+
+def test_a_gpu_that_is_not_measured_costs_no_room_where_it_is_scarce(tmp_path):
+    folder = recorded_run(tmp_path / "20260101-120000-chat-0005", gpus=0)
+    reason = open_view(folder).why_absent("gpu")
+
+    async def wide(app):
+        assert f"GPU not measured: {reason}" in app.screen()
+
+    async def small(app):
+        assert reason in await app.press("v")
+        assert "GPU" not in await app.press("v")
+
+    drive(wide, tmp_path, folder=folder)
+    drive(small, tmp_path, folder=folder, size=(80, 24))
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+def test_the_header_and_the_tiles_split_no_figure(recorded, tmp_path, width):
+    view = open_view(recorded)
+    figures = view.snapshot(view.end_ns)
+
+    async def act(app):
+        shown = app.screen()
+        assert f"goodput {quantity(figures.goodput_per_s, 'req/s')}" in shown
+        assert f"achieved {quantity(figures.achieved_per_s, 'req/s')}" in shown
+        assert "in flight 0" in shown and all(len(line) <= width for line in app.lines())
+        if width >= 100:
+            cached = 100 * figures.figures.cached_blocks / view.usable_blocks
+            assert f"cached {percent(cached)}" in shown
+
+    drive(act, tmp_path, folder=recorded, size=(width, 30))
+
+
+def test_the_map_says_when_it_was_looked_at(recorded, tmp_path):
+    view = open_view(recorded)
+
+    async def act(app):
+        (pool,) = view.snapshot(5 * S).pools
+        assert pool.sampled_ns <= 5 * S
+        assert f"kv at {pool.sampled_ns / 1e9:.1f} s" in await app.press("g", *"5s", "enter")
+
+    drive(act, tmp_path, folder=recorded)
+
+
+@pytest.mark.parametrize("screen", ["live", "requests", "timeline", "launch"])
+def test_the_top_line_cuts_no_word(recorded, tmp_path, screen):
+    run = open_view(recorded).content["run_id"]
+
+    async def act(app):
+        words = app.lines()[0].split()
+        assert run in words and "finished" in words and screen.capitalize() in words
+        assert not {"Lau", "Liv", "Req", "Tim", "Com"} & set(words)
+
+    drive(act, tmp_path, folder=recorded, screen=screen, size=(80, 24))
 
 
 def test_a_small_terminal_shows_page_after_page(recorded, tmp_path):

@@ -13,6 +13,7 @@ from workbench.runs.store import RunStore
 from workbench.tui.screens.timeline import TimelineScreen
 from workbench.tui.settings import Settings
 from workbench.tui.widgets.big_table import BigTable
+from workbench.tui.widgets.key_footer import KeyFooter
 from workbench.tui.widgets.lanes import Lanes
 
 WIDE, SMALL = (180, 50), (80, 24)
@@ -143,6 +144,28 @@ def test_the_largest_gaps_come_one_after_another(recorded):
         assert screen._chosen == gaps[1].after_step
 
     drive(recorded, body)
+
+
+def test_the_legend_has_only_kinds_that_occur(recorded):
+    async def body(app, pilot, keys):
+        assert text_of(app, "#legend") == "█ prefill   ▒ decode   ▓ mixed   · host gap"
+
+    drive(recorded, body)
+
+
+@pytest.mark.parametrize("size", [WIDE, SMALL])
+def test_the_line_of_keys_says_how_to_leave_a_step(recorded, size):
+    async def body(app, pilot, keys):
+        def footer():
+            return str(app.screen.query_one(KeyFooter).render())
+
+        assert "Close step" not in footer()
+        await keys("enter")
+        assert "Open request" in footer() and "Close step" in footer()
+        await keys("escape")
+        assert "Close step" not in footer() and not app.screen._reads
+
+    drive(recorded, body, size)
 
 
 @pytest.mark.parametrize("size", [WIDE, SMALL])

@@ -104,3 +104,11 @@ def test_a_mistake_is_said_at_its_field(texts, field, message):
     assert isinstance(problem, Problem)
     assert problem.field == field
     assert message in problem.message
+
+
+def test_a_field_that_is_left_empty_says_what_holds():
+    said = {name: field.placeholder for name, field in FIELDS.items() if field.kind == "text"}
+    assert "" not in said.values() and "–" not in said.values()
+    assert said["ttft"] == said["trace"] == said["concurrency"] == "none"
+    assert said["kv-memory"] == "default" and said["block-size"] == "16"
+    assert said["input-tokens"] == "the workload's"

@@ -17,7 +17,9 @@ from workbench.tui.settings import Settings
 MARKUP = "[bold]x[/ [@click=app.bell]y[/] \\[ $primary"
 STEERING = "\x1b]0;owned\x07 \x9b2J \x1b[2J\r\n\u202e"
 STRANGE = f"{MARKUP} {STEERING}"
-_STEERS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e]")
+HALVED = f"{STRANGE} \ud800"
+"""With half a character, which JSON can hold and no file and no terminal takes."""
+_STEERS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\ud800-\udfff]")
 
 
 @pytest.fixture(autouse=True)
@@ -33,18 +35,18 @@ def strange(home, recorded):
         folder = RunFolder(home / "runs" / name)
         shutil.copytree(recorded.path, folder.path)
         content = folder.read()
-        content["spec"]["traffic"]["workload"] = STRANGE
-        content["spec"]["model"]["name"] = STRANGE
-        content["summary"]["notes"] = [STRANGE]
+        content["spec"]["traffic"]["workload"] = HALVED
+        content["spec"]["model"]["name"] = HALVED
+        content["summary"]["notes"] = [HALVED]
         folder.update(
             run_id=name,
-            name=STRANGE,
-            reason=STRANGE,
+            name=HALVED,
+            reason=HALVED,
             spec=content["spec"],
             summary=content["summary"],
-            engine=content["engine"] | {"model": STRANGE, "name": STRANGE, "device": STRANGE},
-            traffic={"what": STRANGE, "arrival": STRANGE, "notes": [STRANGE]},
-            telemetry={"reasons": {"gpu": STRANGE}},
+            engine=content["engine"] | {"model": HALVED, "name": HALVED, "device": HALVED},
+            traffic={"what": HALVED, "arrival": HALVED, "notes": [HALVED]},
+            telemetry={"reasons": {"gpu": HALVED}},
         )
         for table, column in (("events", "detail"), ("requests", "reason"), ("steps", "blocked")):
             path = folder.parquet(table)
@@ -68,7 +70,22 @@ def test_text_of_a_run_shows_as_it_is_and_steers_nothing(home, strange, size):
         shown = await app.press("2")
         assert "[bold]x[/" in shown or not wide
         check(app)
-        for key in ("v", "v", "3", "enter", "v", "v", "escape", "4", "enter", "6", "1", "5"):
+        for key in (
+            "v",
+            "v",
+            "3",
+            "enter",
+            "v",
+            "v",
+            "escape",
+            "4",
+            "enter",
+            "6",
+            "y",
+            "1",
+            "5",
+            "y",
+        ):
             await app.press(key)
             check(app)
         assert "[bold]x[/ [@click" in app.lines()[3] + app.lines()[4]
@@ -78,8 +95,8 @@ def test_text_of_a_run_shows_as_it_is_and_steers_nothing(home, strange, size):
         if wide:
             assert "[bold]x[/" in shown
         await app.press("n")
-        app.app.report(STRANGE)
-        app.app.notify(STRANGE, markup=False)
+        app.app.report(HALVED)
+        app.app.notify(HALVED, markup=False)
         await app.settle()
         check(app)
         assert "[bold]x[/" in app.screen()

@@ -231,6 +231,12 @@ def test_a_small_map_shows_every_class_and_the_size_of_a_pixel():
     assert counts == "■120  ■340  ■96  ■276 of 832"
 
 
+def test_a_map_says_when_its_pool_was_looked_at():
+    data = dataclasses.replace(POOL, sampled_s=76.93)
+    assert shown(BlockMap(), data, (120, 3))[0].startswith("kv at 76.9 s, 16 tokens a block  ")
+    assert shown(BlockMap(), data, (64, 3))[0].startswith("kv at 76.9 s  ■")
+
+
 def test_few_blocks_fill_the_map_with_several_pixels_each():
     data = BlockMapData("kv", 16, 30, (0, 0, 0, 0, 10), (0, 0, 0, 0, 0), 20)
     rows = shown(BlockMap(), data, size=(80, 4), glyphs=ASCII)
@@ -272,18 +278,35 @@ def test_an_unknown_pool_is_said():
     on_wall(widget, act)
 
 
-def test_bars_stack_prefill_on_decode_up_to_the_budget():
+def test_bars_stack_prefill_on_decode_up_to_the_largest_step():
     steps = (StepBar("prefill", 1, 256, 0, 400.0), StepBar("mixed", 9, 128, 128, 61.2))
-    rows = shown(StepBars(), StepBarsData(steps, 256), size=(56, 6), glyphs=ASCII)
-    assert rows[0] == "# prefill  = decode" + "full = budget, 256 tokens".rjust(37)
+    rows = shown(StepBars(), StepBarsData(steps, 512), size=(56, 6), glyphs=ASCII)
+    assert rows[0] == "# prefill  = decode" + "highest = 256 of 512 tokens".rjust(37)
     assert [row[-2:] for row in rows[1:5]] == ["##", "##", "#=", "#="]
-    assert rows[5] == "mixed: 9 seqs, 128 prefill + 128 decode tokens, 61.2 ms"
+    assert rows[5] == "mixed: 9 sequences, 128 prefill + 128 decode, 61.2 ms"
 
 
 def test_a_few_decode_tokens_stay_visible_under_a_large_prefill():
     rows = shown(StepBars(), StepBarsData((MIXED,), 256), size=(60, 8))
-    assert rows[-1] == "mixed: 12 seqs, 240 prefill + 11 decode tokens, 61.2 ms"
-    assert [row[-1] for row in rows[1:7]] == ["▇", "█", "█", "█", "█", "▂"]
+    assert rows[-1] == "mixed: 12 sequences, 240 prefill + 11 decode tokens, 61.2 ms"
+    assert [row[-1] for row in rows[1:7]] == ["█", "█", "█", "█", "█", "▒"]
+
+
+@pytest.mark.parametrize(("decode", "prefill"), [(8, 2040), (2040, 8), (1, 2047)])
+def test_no_part_of_a_step_is_lower_than_a_cell(decode, prefill):
+    data = StepBarsData((StepBar("mixed", 8, prefill, decode, 5.0),), 2048)
+    column = [row[-1] for row in shown(StepBars(), data, size=(60, 9))[1:-1]]
+    assert column.count("█" if prefill > decode else "▒") == 6
+    assert column[-1] == "▒" and column[0] == "█"
+
+
+def test_decode_steps_are_told_apart_under_a_large_budget():
+    steps = tuple(StepBar("decode", tokens, 0, tokens, 5.0) for tokens in (2, 4, 8))
+    rows = shown(StepBars(), StepBarsData(steps, 2048), size=(60, 6))
+    assert rows[0].endswith("highest = 8 of 2,048 tokens")
+    assert [[row[at] for row in rows[1:-1]].count("▒") for at in (-3, -2, -1)] == [1, 2, 4]
+    alone = shown(StepBars(), StepBarsData((StepBar("decode", 1, 0, 1, 5.0),), 2048), (60, 6))
+    assert alone[-1] == "decode: 1 sequence, 1 decode token, 5.00 ms"
 
 
 def test_the_newest_steps_are_kept_and_the_caption_shortens():

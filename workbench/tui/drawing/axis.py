@@ -73,16 +73,17 @@ def value_ticks(scale: Scale, rows: int, dots_per_row: int = 1) -> list[ValueTic
     values = _decades(scale, rows) if scale.log else _divided(scale, rows)
     height = rows * dots_per_row
     return [
-        ValueTick(scale.row(value, height) // dots_per_row, value_label(value))
+        ValueTick(scale.row(value, height) // dots_per_row, value_label(value, scale.top))
         for value in reversed(values)
     ]
 
 
-def value_label(value: float) -> str:
-    """A value in at most `LABEL_WIDTH` signs: "2,500", "15k", "1.5M", "0.25"."""
+def value_label(value: float, top: float = 0.0) -> str:
+    """A value in at most `LABEL_WIDTH` signs: "2,500", "15k", "1.5M", "0.25"; thousands are in k
+    from 10,000 on, and all of them beside a `top` that is."""
     size = abs(value)
     for power, suffix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if size >= power and (suffix != "k" or size >= 10_000):
+        if size >= power and (suffix != "k" or max(size, top) >= 10_000):
             return f"{value / power:.4g}{suffix}"
     label = f"{value:,.4g}" if size < 1000 else f"{value:,.0f}"
     return label if len(label) <= LABEL_WIDTH else f"{value:.0e}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -19,6 +20,7 @@ from workbench.tui.compare_data import (
 )
 from workbench.tui.compare_table import columns_of, rows_of
 from workbench.tui.data_screen import DataScreen
+from workbench.tui.drawing.clip import clipped
 from workbench.tui.screens.dialogs import ChoiceDialog
 from workbench.tui.widgets.big_table import BigTable
 from workbench.tui.widgets.key_footer import KeyFooter
@@ -38,6 +40,8 @@ _TITLES = {
 }
 _EVERY_NS = 2_000_000_000
 _MOST_SETTINGS = 6
+_NOTE_LINES = 5
+_LOST_BY_WRAPPING = 12
 _TALL = 36
 _FORMATS = (
     ("md", "Markdown: notes, settings, table"),
@@ -53,7 +57,7 @@ class CompareScreen(DataScreen):
 
     CSS = """
     CompareScreen #runs-line { height: auto; max-height: 3; }
-    CompareScreen #notes { height: auto; max-height: 4; }
+    CompareScreen #notes { height: auto; max-height: 5; }
     CompareScreen #settings { height: auto; max-height: 8; color: $muted; }
     CompareScreen ContentSwitcher { height: 1fr; }
     CompareScreen BigTable { height: 1fr; }
@@ -162,19 +166,29 @@ class CompareScreen(DataScreen):
             count = "no figures" if run.requests is None else f"{run.requests:,} requests"
             line.append(f" {'baseline, ' if number == 0 else ''}{count}   ", variables["muted"])
         self.query_one("#runs-line", Static).update(line)
+        self._show_notes(comparison, data.problems)
+        settings = self.query_one("#settings", Static)
+        settings.display = self._page == "table"
+        most = 2 if self._short else _MOST_SETTINGS
+        settings.update(_settings_text(comparison, most, self.size.width))
+
+    def _show_notes(self, comparison: Comparison, problems: tuple[str, ...]) -> None:
+        """What speaks against the comparison first; what there is no room for is counted."""
+        from rich.text import Text
+
+        variables = self.app.theme_variables
+        differs = comparison.notes[: 1 if comparison.traffic_differs else 0]
+        calm = comparison.notes[len(differs) :]
+        if self._page != "table" or self._short:
+            calm = calm[:-1]
+        lines = [(note, f"bold {variables['warn']}") for note in (*differs, *problems)]
+        lines += [(note, variables["muted"]) for note in calm]
         notes = Text()
-        said = (
-            comparison.notes if self._page == "table" and not self._short else comparison.notes[:-1]
-        )
-        for note in (*said, *data.problems):
-            loud = note.startswith("THE TRAFFIC") or note in data.problems
-            notes.append(f"{note}\n", f"bold {variables['warn']}" if loud else variables["muted"])
+        for note, style in _fitting(lines, self.size.width, self._short):
+            notes.append(f"{note}\n", style)
         notes.rstrip()
         self.query_one("#notes", Static).update(notes)
         self.query_one("#notes").display = bool(notes)
-        settings = self.query_one("#settings", Static)
-        settings.display = self._page == "table"
-        settings.update(_settings_text(comparison, 2 if self._short else _MOST_SETTINGS))
 
     def _show_table(self, comparison: Comparison, labels: tuple[str, ...]) -> None:
         rows = rows_of(comparison)
@@ -242,14 +256,38 @@ def _how_to_mark(data: CompareData) -> str:
     return "\n".join([said, *data.problems])
 
 
-def _settings_text(comparison: Comparison, most: int) -> str:
+def _fitting(notes: list[tuple[str, str]], width: int, short: bool) -> list[tuple[str, str]]:
+    """The notes that there is room for, the first in two lines at most, and how many are left."""
+    shown: list[tuple[str, str]] = []
+    height = 0
+    for place, (note, style) in enumerate(notes):
+        room = width if short and place else 2 * width - _LOST_BY_WRAPPING
+        line = clipped(" ".join(note[: 3 * width].split()), room)
+        height += -(-cell_len(line) // width)
+        if height > _NOTE_LINES - (place < len(notes) - 1):
+            return [*shown, (f"and {len(notes) - place} more; an export has them all", style)]
+        shown.append((line, style))
+    return shown
+
+
+def _settings_text(comparison: Comparison, most: int, width: int) -> str:
     """What was set up differently, one key a line."""
     if not comparison.settings:
         return "Set up alike: the same spec, engine and environment."
     shown = comparison.settings[:most]
     widest = max(len(setting.key) for setting in shown)
-    lines = [f"{setting.key.ljust(widest)}  {' │ '.join(setting.values)}" for setting in shown]
+    room = max(1, width - widest - 2)
+    lines = [f"{setting.key.ljust(widest)}  {_row(setting.shown, room)}" for setting in shown]
     more = len(comparison.settings) - len(shown)
     if more:
         lines.append(f"and {more} more; an export has them all")
     return "\n".join(lines)
+
+
+def _row(values: tuple[str, ...], room: int) -> str:
+    """The values side by side; the long ones are cut where there is no room for all."""
+    row = " │ ".join(values)
+    if len(row) <= room:
+        return row
+    each = max(4, (room + 3) // len(values) - 3)
+    return " │ ".join(clipped(value, each) for value in values)

@@ -66,7 +66,8 @@ class LiveScreen(RunScreen):
         "Charts: + and - zoom, arrows pan, 0 shows the whole run. Where not everything fits, v "
         "shows the next page.\n"
         "KV map: shared blocks are named by several requests' tables, live ones by one, cached "
-        "ones by none but kept for reuse; the hottest come first."
+        "ones by none but kept for reuse; the hottest come first. It is of the last look at the "
+        "pool, four of them a second: its title says when. The KV tile is of the last step."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("v", "page", "Page"),
@@ -150,8 +151,10 @@ class LiveScreen(RunScreen):
             self.query_one(f"#chart-{name}", LineChart).update(chart)
         self._show_pools(data.pools)
         self.query_one(StepBars).update(data.steps)
-        facts = "   ".join(f"{name} {fact}" for name, fact in data.step_facts)
-        self.query_one("#facts", Static).update(facts)
+        facts = ["   ".join(f"{name} {fact}" for name, fact in data.step_facts)]
+        if data.no_gpu and self._everything_fits:  # else the charts of the devices' page say so
+            facts.append(f"GPU not measured: {data.no_gpu}")
+        self.query_one("#facts", Static).update("\n".join(line for line in facts if line))
         self.query_one(LogPane).show(data.log)
 
     def _show_pools(self, pools: tuple[BlockMapData, ...]) -> None:

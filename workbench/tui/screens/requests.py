@@ -144,7 +144,7 @@ class RequestsScreen(DataScreen):
             line.append(f" of {total} match {self._filter}", muted)
         else:
             line.append(total, "bold")
-            line.append(f" request{'' if data.total == 1 else 's'}", muted)
+            line.append(" request" if data.total == 1 else " requests", muted)
         key, descending = self._sort
         title = next(column.title for column in TABLE_COLUMNS if column.key == key)
         arrow = "▼" if descending else "▲"

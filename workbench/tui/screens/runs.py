@@ -13,6 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import Input, Static
 
+from workbench.analysis.quantities import counted
 from workbench.errors import USER_ERRORS, StoreError
 from workbench.runs.annotations import Annotations, read_annotations, write_annotations
 from workbench.runs.folder import RunFolder
@@ -127,7 +128,7 @@ class RunsScreen(DataScreen):
 
     def _show_pane(self) -> None:
         row, data = self._selected(), self._data
-        said = f"{data.total:,} runs in {self.app.store.root}"
+        said = f"{counted(data.total, 'run')} in {self.app.store.root}"
         if self._words:
             said = f"{len(data.rows):,} of {said} with {' '.join(self._words)!r}"
         said = f"{data.marked} marked for comparison, {said}"

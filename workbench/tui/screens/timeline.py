@@ -142,7 +142,7 @@ class TimelineScreen(RunScreen):
         self._shown = data
         lanes = self.query_one(Lanes)
         lanes.update(data.lanes)
-        self.query_one("#legend", Static).update(legend(self.app.draws_ascii))
+        self.query_one("#legend", Static).update(legend(data.kinds, self.app.draws_ascii))
         self.query_one("#span", Static).update(
             span_line(data.lanes.timeline, data.length_ns, self._chosen)
         )

@@ -86,7 +86,7 @@ class WaterfallScreen(DataScreen):
         Binding("left,k", "go(-1)", "Before", key_display="←"),
         Binding("right,j", "go(1)", "Next", key_display="→"),
         Binding("z", "zoom", "To first token/all"),
-        Binding("v", "page", "Details/company/steps"),
+        Binding("v", "page", "Page", tooltip="Details, company and steps in turn"),
         Binding("l", "timeline", "Timeline"),
         Binding("y", "copy", "Copy"),
         Binding("escape,backspace", "back", "Back"),

@@ -44,6 +44,7 @@ class BlockMapData:
         live: blocks by references: ≥ 16, 8–15, 4–7, 2–3, 1.
         cached: blocks that nobody holds, by reuse so far: ≥ 8, 4–7, 2–3, 1, 0.
         free: blocks without content.
+        sampled_s: when the pool was looked at, seconds of the run; None where that is not said.
     """
 
     pool: str
@@ -52,6 +53,7 @@ class BlockMapData:
     live: tuple[int, int, int, int, int]
     cached: tuple[int, int, int, int, int]
     free: int
+    sampled_s: float | None = None
 
     def counts(self) -> tuple[int, ...]:
         """Blocks by class, hottest first."""
@@ -163,18 +165,21 @@ def _sign_ink(name: str) -> Ink:
 def _put_legend(
     canvas: Canvas, data: BlockMapData, glyphs: Glyphs, size: str, colored: bool
 ) -> None:
-    """Pool, counts by class, size of a pixel; the fullest form that has room."""
+    """Pool and time, counts by class, size of a pixel; the fullest form that has room."""
     signs = _legend_signs(glyphs, colored)
     of = f" of {data.usable:,}"
     pool = plain(data.pool, glyphs)
+    when = "" if data.sampled_s is None else f"at {data.sampled_s:.1f} s"
+    title = f"{pool} {when}".rstrip()
+    short = f"{when}  " if when else ""
     for head, named, tail in (
-        (f"{pool}, {data.block_size} tokens a block  ", True, f"{of}; {size}"),
-        (f"{pool}  ", True, f"{of}; {size}"),
-        (f"{pool}  ", True, of),
-        ("", True, of),
-        ("", True, ""),
-        ("", False, of),
-        ("", False, ""),
+        (f"{title}, {data.block_size} tokens a block  ", True, f"{of}; {size}"),
+        (f"{title}  ", True, f"{of}; {size}"),
+        (f"{title}  ", True, of),
+        (f"{title}  ", True, ""),
+        (short, True, ""),
+        (short, False, of),
+        (short, False, ""),
     ):
         words = _legend_words(data, signs, head, named, tail)
         if sum(len(text) for text, _ in words) <= canvas.width:

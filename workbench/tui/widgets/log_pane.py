@@ -8,6 +8,7 @@ from rich.text import Text
 from textual.widget import Widget
 
 from workbench.analysis.printable import plain
+from workbench.tui.drawing.clip import clipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class LogPane(Widget):
     """As many of the newest lines as it has rows."""
 
     DEFAULT_CSS = """
-    LogPane { height: 1fr; width: 100%; text-wrap: nowrap; text-overflow: ellipsis; }
+    LogPane { height: 1fr; width: 100%; text-wrap: nowrap; }
     """
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -43,11 +44,13 @@ class LogPane(Widget):
         muted = variables.get("muted", "")
         if not self._lines:
             return Text("no events yet", muted)
-        text = Text(no_wrap=True, overflow="ellipsis")
+        text = Text(no_wrap=True)
         for number, line in enumerate(self._lines[-max(1, self.size.height) :]):
             if number:
                 text.append("\n")
-            text.append(f"{line.time_ns / 1e9:8.2f} s ", muted)
-            text.append(f"{line.kind:<8}", f"bold {variables.get(line.grave, '')}")
-            text.append(plain(line.text), variables.get(line.grave, ""))
+            time, kind = f"{line.time_ns / 1e9:8.2f} s ", f"{line.kind:<8}"
+            said = clipped(plain(line.text), self.size.width - len(time) - len(kind))
+            text.append(time, muted)
+            text.append(kind, f"bold {variables.get(line.grave, '')}")
+            text.append(said, variables.get(line.grave, ""))
         return text

@@ -14,8 +14,10 @@ from textual.message import Message
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from workbench.analysis.quantities import counted, size_text
 from workbench.spec import RunSpec
 from workbench.tui.drawing.chart_data import ChartData
+from workbench.tui.drawing.clip import clipped
 from workbench.tui.drawing.trace import Trace
 from workbench.tui.launch_data import LaunchData, Recent
 from workbench.tui.widgets.line_chart import LineChart
@@ -40,7 +42,7 @@ class PreviewPane(VerticalScroll):
     PreviewPane #recent-title { margin-bottom: 0; }
     PreviewPane OptionList {
         height: auto; max-height: 12; border: none; padding: 0; background: transparent;
-        text-wrap: nowrap; text-overflow: ellipsis;
+        text-wrap: nowrap;
     }
     PreviewPane OptionList:blur > .option-list--option-highlighted { background: transparent; }
     """
@@ -74,6 +76,12 @@ class PreviewPane(VerticalScroll):
         self.query_one("#recent").display = False
         self.query_one("#arrivals").display = False
 
+    def on_resize(self) -> None:
+        """Fits the lines of the earlier runs to the width."""
+        listed = self.query_one("#recent", OptionList)
+        for at, each in enumerate(self._recent):
+            listed.replace_option_prompt_at_index(at, self._line(each))
+
     def show(self, data: LaunchData) -> None:
         """Takes what would be run."""
         with self.app.batch_update():
@@ -98,7 +106,7 @@ class PreviewPane(VerticalScroll):
         listed = self.query_one("#recent", OptionList)
         listed.clear_options()
         listed.add_options(
-            Option(Text(each.said), id=str(at)) for at, each in enumerate(self._recent)
+            Option(self._line(each), id=str(at)) for at, each in enumerate(self._recent)
         )
         listed.highlighted = 0 if self._recent else None
         listed.display = bool(self._recent)
@@ -109,6 +117,9 @@ class PreviewPane(VerticalScroll):
     def _selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
         self.post_message(self.Chosen(self._recent[int(event.option_id or 0)].spec))
+
+    def _line(self, each: Recent) -> Text:
+        return Text(clipped(each.said, self.columns))
 
     def _titled(self, title: str, rest: str = "") -> Text:
         return Text.assemble((title, f"bold {self.app.theme_variables['primary']}"), rest)
@@ -132,12 +143,10 @@ class PreviewPane(VerticalScroll):
         text.append(f"\n{sign} ", colors[color]).append(fit.why)
         if fit.pool is None:
             return text
-        from workbench.launch.fit import size_text
-
         for need in fit.needs:
             text.append(
-                f"\n  p{need.percentile} request: {need.tokens:,} tokens, {size_text(need.bytes)} "
-                f"of KV; {need.at_once:,} fit at once",
+                f"\n  p{need.percentile} request: {counted(need.tokens, 'token')}, "
+                f"{size_text(need.bytes)} of KV; {need.at_once:,} fit at once",
                 colors["muted"],
             )
         pool = fit.pool
@@ -152,8 +161,7 @@ class PreviewPane(VerticalScroll):
         colors = self.app.theme_variables
         title, source = data.about
         text = self._titled("Traffic", f"  {title}")
-        shown = source if len(source) <= _MOST_SOURCE else f"{source[:_MOST_SOURCE]}…"
-        text.append(f"\n{shown}", colors["muted"])
+        text.append(f"\n{clipped(source, _MOST_SOURCE)}", colors["muted"])
         if data.problem is not None:
             text.append(f"\n✗ {data.problem}", colors["bad"])
         for note in () if data.preview is None else data.preview.notes:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 
 from rich.text import Text
+from textual.geometry import Size
 from textual.widget import Widget
 
 from workbench.analysis.printable import plain
+from workbench.tui.drawing.clip import clipped
 
 _LIVE = ("starting", "loading", "calibrating", "running", "draining", "saving")
 _BAR_CELLS = 20
@@ -35,7 +38,7 @@ class HeaderData:
 
 
 class RunHeader(Widget):
-    """Two lines; a third where something went wrong."""
+    """State and time, the facts in as many lines as they take, and what went wrong."""
 
     DEFAULT_CSS = "RunHeader { height: auto; width: 100%; padding: 0 1; }"
 
@@ -46,24 +49,28 @@ class RunHeader(Widget):
     def show(self, data: HeaderData) -> None:
         """Takes what is to be said."""
         if data != self._data:
-            taller = self._data is None or bool(data.trouble) != bool(self._data.trouble)
             self._data = data
-            self.refresh(layout=taller)
+            height = len(self._lines(self.content_size.width))
+            self.refresh(layout=height != self.content_size.height)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """See `Widget`."""
+        return len(self._lines(width))
 
     def render(self) -> Text:
         """The lines."""
+        return Text("\n", no_wrap=True).join(self._lines(self.content_size.width))
+
+    def _lines(self, width: int) -> list[Text]:
         data = self._data
         if data is None:
-            return Text("\n")
+            return [Text(), Text()]
         variables = self.app.theme_variables
-        lines = [self._first(data, variables), self._second(data, variables)]
-        if data.trouble:
-            lines.append(Text(plain(data.trouble), variables.get("bad", ""), no_wrap=True))
-        text = Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
-        text.no_wrap, text.overflow = True, "ellipsis"
-        return text
+        lines = [self._first(data, variables, width), *self._facts(data, variables, width)]
+        wrapped = textwrap.wrap(plain(data.trouble), max(1, width))
+        return lines + [Text(line, variables.get("bad", "")) for line in wrapped]
 
-    def _first(self, data: HeaderData, variables: dict[str, str]) -> Text:
+    def _first(self, data: HeaderData, variables: dict[str, str], width: int) -> Text:
         color = "series-1" if data.state in _LIVE else "muted"
         color = {"finished": "good", "interrupted": "warn"}.get(data.state, color)
         color = "bad" if data.state in ("failed", "killed", "dead") else color
@@ -78,16 +85,19 @@ class RunHeader(Widget):
             line.append(f", {data.left_s:.0f} s of arrivals left")
         elif data.duration_s and data.state == "draining":
             line.append(", arrivals have ended")
-        return line.append(f"  {plain(data.what)}", variables.get("muted", ""))
+        what = clipped(plain(data.what), width - line.cell_len - 2)
+        return line.append(f"  {what}", variables.get("muted", ""))
 
-    def _second(self, data: HeaderData, variables: dict[str, str]) -> Text:
+    def _facts(self, data: HeaderData, variables: dict[str, str], width: int) -> list[Text]:
+        """Lines that end between two facts."""
         muted = variables.get("muted", "")
-        line = Text()
-        for number, (name, figure) in enumerate(data.facts):
-            line.append("  " if number else "")
-            line.append(f"{name} ", muted)
-            line.append(figure, "bold")
+        lines = [Text()]
+        for name, figure in data.facts:
+            fact = Text.assemble((f"{name} ", muted), (figure, "bold"))
             if name == "attainment" and data.attainment_met is not None:
                 sign, color = ("✓", "good") if data.attainment_met else ("✗", "bad")
-                line.append(f" {sign}", variables.get(color, ""))
-        return line
+                fact.append(f" {sign}", variables.get(color, ""))
+            if lines[-1] and lines[-1].cell_len + 2 + fact.cell_len > width:
+                lines.append(Text())
+            lines[-1].append("  " if lines[-1] else "").append_text(fact)
+        return lines

@@ -42,6 +42,22 @@ _LIMITS = {
 }
 
 
+_UNSET = {
+    "--target": "none: an engine in the run",
+    "--burstiness": "default",
+    "--shape": "default",
+    "--input-tokens": "the workload's",
+    "--output-tokens": "the workload's",
+    "--window": "all of it",
+    "--limit": "all of them",
+    "--kv-memory": "default",
+    "--num-blocks": "default",
+}
+"""What stands for a field where nothing is written and its flag's help doesn't say."""
+
+_NONE = "none"
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """One line of the form.
@@ -98,9 +114,8 @@ def form_sections() -> dict[str, tuple[Field, ...]]:
 
 def _of_limit(name: str) -> Field:
     usage = f"--slo {name}=LIMIT"
-    return Field(
-        name, ("slo", name), f"limit of {_LIMITS[name]}, such as 500ms or 2s", usage, "text"
-    )
+    said = f"limit of {_LIMITS[name]}, such as 500ms or 2s"
+    return Field(name, ("slo", name), said, usage, "text", placeholder=_NONE)
 
 
 def _of_flag(flag: Flag, plain: dict[str, Any], seldom: bool) -> Field:
@@ -108,11 +123,10 @@ def _of_flag(flag: Flag, plain: dict[str, Any], seldom: bool) -> Field:
     choices = _choices(flag, default)
     kind = "switch" if flag.kind == "switch" else "choice" if choices else "text"
     said = re.search(r"\(default:? ([^)]*)\)", flag.help)
-    placeholder = "" if default in (None, "") else value_text(default)
-    if said is not None and not placeholder:
-        placeholder = said[1]
-    if flag.name == "--target":
-        placeholder = "none: an engine in the run"
+    if default not in (None, ""):
+        placeholder = value_text(default)
+    else:
+        placeholder = said[1] if said is not None else _UNSET.get(flag.name, _NONE)
     usage = f"{flag.name} {flag.metavar}".rstrip()
     name = flag.name.removeprefix("--")
     return Field(name, flag.path, flag.help, usage, kind, choices, placeholder, seldom, flag)

@@ -183,7 +183,7 @@ class SpecForm(VerticalScroll, can_focus=False):
     def _widget(self, field: Field) -> Widget:
         text, name = self.texts[field.name], f"field-{field.name}"
         if field.kind == "text":
-            return Input(text, placeholder=field.placeholder or "–", id=name, compact=True)
+            return Input(text, placeholder=field.placeholder, id=name, compact=True)
         return Choice(field.name, field.choices, text, id=name)
 
     async def _rebuild(self) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from workbench.analysis.quantities import milliseconds
+from workbench.analysis.quantities import counted, milliseconds
 from workbench.tui.drawing.canvas import Canvas, Ink
 from workbench.tui.drawing.glyphs import Glyphs
 from workbench.tui.widgets.canvas_widget import CanvasWidget
@@ -33,14 +33,15 @@ class StepBar:
 
 @dataclass(frozen=True, slots=True)
 class StepBarsData:
-    """The last steps, oldest first; `budget_tokens` is the height of a full column, if known."""
+    """The last steps, oldest first; `budget_tokens`: the most that a step may have, if known."""
 
     steps: Sequence[StepBar] = ()
     budget_tokens: int | None = None
 
 
 class StepBars(CanvasWidget):
-    """Columns of tokens, the newest step rightmost, and the last step in words below."""
+    """Columns of tokens, the newest step rightmost, as high as the largest that is shown; the last
+    step in words below."""
 
     DEFAULT_CSS = "StepBars { height: 1fr; min-height: 2; }"
 
@@ -66,7 +67,7 @@ def draw_step_bars(data: StepBarsData, width: int, height: int, glyphs: Glyphs) 
         canvas.put(height // 2, 0, "no step yet".center(width), _MUTED)
         return canvas
     shown = data.steps[-width:]
-    top = data.budget_tokens or max(step.prefill_tokens + step.decode_tokens for step in shown)
+    top = max(step.prefill_tokens + step.decode_tokens for step in shown)
     first = 1 if height >= _MIN_HEIGHT_WITH_HEAD else 0
     rows = height - first - (1 if height > 1 else 0)
     if first:
@@ -79,14 +80,14 @@ def draw_step_bars(data: StepBarsData, width: int, height: int, glyphs: Glyphs) 
 
 
 def _put_head(canvas: Canvas, budget: int | None, top: int, glyphs: Glyphs) -> None:
-    """What the signs are, and what a full column is."""
+    """What the signs are, and how much the highest column is."""
     column = canvas.put(0, 0, glyphs.fills[0], Ink(_PREFILL))
     column = canvas.put(0, column, " prefill  ")
     column = canvas.put(0, column, glyphs.fills[1], Ink(_DECODE))
     column = canvas.put(0, column, " decode")
-    full = (f"full = budget, {top:,} tokens",) if budget else (f"highest = {top:,} tokens",)
-    room = canvas.width - column - 2
-    text = _fitting((*full, f"{top:,} tokens", f"{top:,}", ""), room)
+    tokens = counted(top, "token")
+    share = f"highest = {top:,} of {counted(budget, 'token')}" if budget else f"highest = {tokens}"
+    text = _fitting((share, tokens, f"{top:,}", ""), canvas.width - column - 2)
     canvas.put(0, canvas.width - len(text), text, _MUTED)
 
 
@@ -95,20 +96,22 @@ def _put_columns(
 ) -> None:
     """Fills `rows` rows from row `first`, the newest step in the last column."""
     levels = len(glyphs.levels) if glyphs.half else 1
-    decode = _heights([step.decode_tokens for step in steps], top, rows * levels)
-    prefill = _heights([step.prefill_tokens for step in steps], top, rows * levels)
+    least = levels if rows > 1 else 1
+    decode = _heights([step.decode_tokens for step in steps], top, rows * levels, least)
+    prefill = _heights([step.prefill_tokens for step in steps], top, rows * levels, least)
     total = np.minimum(decode + prefill, rows * levels)
-    decode = np.minimum(decode, total - (prefill > 0))
+    decode = np.minimum(decode, total - least * (prefill > 0))
     floors = np.arange(rows - 1, -1, -1)[:, None] * levels
     low, high = np.clip(decode - floors, 0, levels), np.clip(total - floors, 0, levels)
     codes, painted = _cells(canvas, low, high, levels, glyphs)
     canvas.lay(first, canvas.width - len(steps), codes, painted)
 
 
-def _heights(tokens: list[int], top: int, full: int) -> Ints:
-    """Heights in parts of a row; a part with a token is at least one high."""
+def _heights(tokens: list[int], top: int, full: int, least: int) -> Ints:
+    """Heights in parts of a row; of a step with such tokens it is at least `least`."""
     counts = np.array(tokens, np.int64)
-    return np.where(counts > 0, np.maximum(np.rint(counts * full / top), 1), 0).astype(np.int64)
+    heights = np.maximum(np.rint(counts * full / top), least)
+    return np.where(counts > 0, heights, 0).astype(np.int64)
 
 
 def _cells(
@@ -134,10 +137,11 @@ def _cells(
 def _captions(step: StepBar) -> tuple[str, ...]:
     parts = ((step.prefill_tokens, "prefill"), (step.decode_tokens, "decode"))
     tokens = " + ".join(f"{count:,} {name}" for count, name in parts if count) or "0"
-    took = milliseconds(step.duration_ms)
+    unit = "token" if step.prefill_tokens + step.decode_tokens == 1 else "tokens"
+    sequences, took = counted(step.sequences, "sequence"), milliseconds(step.duration_ms)
     return (
-        f"{step.kind}: {step.sequences:,} seqs, {tokens} tokens, {took}",
-        f"{step.kind}: {step.sequences:,} seqs, {tokens}, {took}",
+        f"{step.kind}: {sequences}, {tokens} {unit}, {took}",
+        f"{step.kind}: {sequences}, {tokens}, {took}",
         f"{step.kind}: {tokens}, {took}",
         f"{step.kind}, {took}",
         step.kind,

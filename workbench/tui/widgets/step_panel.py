@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import Static
 
-from workbench.analysis.quantities import milliseconds
+from workbench.analysis.quantities import counted, milliseconds
 from workbench.tui.widgets.big_table import BigTable
 from workbench.tui.widgets.row_list import ListRow, RowList
 from workbench.tui.widgets.table_source import Cell, TableColumn
@@ -31,6 +32,15 @@ _BLOCKED = {
 }
 
 
+class MembersTable(BigTable):
+    """The requests of a step; while it has the focus, its keys come first on the line of keys."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "select", "Open request", key_display="enter"),
+        Binding("escape", "screen.close_step", "Close step"),
+    ]
+
+
 class StepPanel(Vertical):
     """The panel; Enter on a request, told by the table's `Selected`, is for the screen."""
 
@@ -42,7 +52,7 @@ class StepPanel(Vertical):
 
     def compose(self) -> ComposeResult:
         yield Static(id="step-facts", markup=False)
-        yield BigTable(_COLUMNS, empty_text="nobody was in it", id="members")
+        yield MembersTable(_COLUMNS, empty_text="nobody was in it", id="members")
 
     def show(self, detail: StepDetail) -> None:
         """Shows a step."""
@@ -59,12 +69,13 @@ class StepPanel(Vertical):
                 Cell(words, "warn"),
             )
             rows.append(ListRow((member.request_id, member.part), cells))
-        self.query_one(BigTable).show(RowList(rows))
+        self.query_one(MembersTable).show(RowList(rows))
 
 
 def step_facts(detail: StepDetail) -> str:
     """A step in a few lines."""
-    tokens = f"{detail.prefill_tokens:,} prefill + {detail.decode_tokens:,} decode tokens"
+    unit = "token" if detail.decode_tokens == 1 else "tokens"
+    tokens = f"{detail.prefill_tokens:,} prefill + {detail.decode_tokens:,} decode {unit}"
     gap = "first step"
     if detail.gap_before_ms is not None:
         kind = "host gap" if detail.gap_is_host else "idle"
@@ -74,9 +85,9 @@ def step_facts(detail: StepDetail) -> str:
         f"{milliseconds(detail.duration_ms)}",
         f"{detail.start_ns / 1e9:.4f} s to {detail.end_ns / 1e9:.4f} s",
         f"scheduled in {milliseconds(detail.schedule_ms)}; {gap}",
-        f"{detail.num_seqs:,} sequences, {tokens}",
+        f"{counted(detail.num_seqs, 'sequence')}, {tokens}",
         f"after it: {detail.running:,} running, {detail.waiting:,} waiting, "
-        f"{detail.live_blocks:,} KV blocks live, {detail.cached_blocks:,} cached",
+        f"{counted(detail.live_blocks, 'KV block')} live, {detail.cached_blocks:,} cached",
     ]
     if detail.blocked:
         lines.append(f"kept out of it: {_BLOCKED.get(detail.blocked, detail.blocked)}")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
+from workbench.tui.drawing.clip import clipped
 from workbench.tui.widgets.table_layout import GAP, TableLayout
 from workbench.tui.widgets.table_rows import Row
 from workbench.tui.widgets.table_source import Align, TableColumn
@@ -89,7 +90,8 @@ def fit(text: str, width: int, align: Align) -> str:
         text = "".join(char if char.isprintable() else " " for char in text)
     length = len(text) if text.isascii() else cell_len(text)
     if length > width:
-        return set_cell_size(text, width - 1) + "…" if width > 0 else ""
+        text = clipped(text, width)
+        length = cell_len(text)
     spare = width - length
     before = {"left": 0, "right": spare, "center": spare // 2}[align]
     return " " * before + text + " " * (spare - before)

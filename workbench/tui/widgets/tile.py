@@ -113,7 +113,8 @@ def _figure_rows(
     if len(figures) <= height:
         wanted = height - (data.trend is not None)
         if len(figures) <= wanted or _length(figures) > width:
-            return [[figure] for figure in figures]
+            return [[(name if _length([(name, text)]) <= width else "", text)]
+                    for name, text in figures]  # fmt: skip
         return [figures]
     unnamed = [("", text) for _, text in figures]
     fitting = next((form for form in (figures, unnamed) if _length(form) <= width), figures[-1:])

@@ -24,7 +24,7 @@ TABS = (
 )
 """The screens in the order of their keys, from 1."""
 
-_NARROW_BELOW = 100
+_NARROW_BELOW = 110
 _STATE_COLORS = {
     "finished": "good",
     "running": "series-1",
@@ -65,25 +65,28 @@ class TopBar(Widget):
         self.said = (plain(run), view.state, _moment(session))
 
     def render(self) -> Text:
-        """The line, in the width that there is."""
+        """The line: beside a run, a narrow one has the other tabs' numbers alone."""
         width = self.size.width
-        variables = self.app.theme_variables
-        line = Text(no_wrap=True, overflow="ellipsis")
-        for number, (name, title) in enumerate(TABS, 1):
-            shown = title if width >= _NARROW_BELOW or name == self._active else title[:3]
-            style = "bold reverse" if name == self._active else ""
-            click = Style(meta={"@click": f"app.go('{name}')"})
-            line.append(f" {number} {shown} ", Style.parse(style) + click)
         run, state, moment = self.said
+        line = self._tabs(named=width >= _NARROW_BELOW or not run)
         right = Text(no_wrap=True)
         if run:
-            color = variables.get(_STATE_COLORS.get(state, "muted"), "")
+            color = self.app.theme_variables.get(_STATE_COLORS.get(state, "muted"), "")
             right = Text.assemble((f"{state} ", f"bold {color}"), moment, " ")
-            room = width - line.cell_len - right.cell_len - 2
-            if room >= 8:
-                right = Text.assemble(_shortened(run, room), "  ", right)
+            room = width - line.cell_len - right.cell_len - 3
+            shown = next((text for text in (run, run.partition(" ")[0]) if len(text) <= room), "")
+            right = Text.assemble(f"{shown}  " if shown else "", right)
         gap = max(1, width - line.cell_len - right.cell_len)
         return Text.assemble(line, " " * gap, right)
+
+    def _tabs(self, named: bool) -> Text:
+        line = Text(no_wrap=True)
+        for number, (name, title) in enumerate(TABS, 1):
+            shown = f"{number} {title}" if named or name == self._active else f"{number}"
+            style = "bold reverse" if name == self._active else ""
+            click = Style(meta={"@click": f"app.go('{name}')"})
+            line.append(f" {shown} ", Style.parse(style) + click)
+        return line
 
 
 def _moment(session: RunSession) -> str:
@@ -93,7 +96,3 @@ def _moment(session: RunSession) -> str:
     if head.mode == "paused":
         return f"⏸ {at_s:.3f} s"
     return f"● {at_s:.0f} s" if session.view.live else f"{at_s:.0f} s"
-
-
-def _shortened(text: str, room: int) -> str:
-    return text if len(text) <= room else text[: room - 1] + "…"

@@ -16,6 +16,7 @@ from textual.strip import Strip
 
 from workbench.analysis.quantities import milliseconds
 from workbench.tui.drawing.axis import time_ticks
+from workbench.tui.drawing.clip import clipped
 from workbench.tui.stage_look import STAGE_SIGNS
 from workbench.tui.waterfall_rows import WaterfallRow
 from workbench.tui.widgets.paint import opaque
@@ -185,7 +186,7 @@ class WaterfallChart(ScrollView, can_focus=True):
             remark, start, style = f" {remark} ", first + 1, "foreground"
         elif right < len(remark):
             room = max(right, left)
-            remark = f"{remark[: room - 1]}…" if room > 4 else ""
+            remark = clipped(remark, room) if room > 4 else ""
             start = after + 1 if right >= left else left - len(remark)
         for place, letter in enumerate(remark, start):
             signs[place], colors[place] = letter, style
