@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 import psutil
 import pytest
+from processes import TINY, start, wait_for
 
 from engines.monolithic import MonolithicEngine
 from engines.scheduling.blocks import BlockPool
@@ -35,7 +36,6 @@ from workloads.request import Request
 from workloads.traffic import OpenLoop
 
 MS = 1_000_000
-TINY = ["--model", "random:tiny", "--device", "cpu", "--threads", "1", "--max-model-len", "512"]
 
 
 class Source:
@@ -434,22 +434,6 @@ def home(tmp_path, monkeypatch):
     return tmp_path / "home"
 
 
-def start(out, *words):
-    return subprocess.Popen(
-        [sys.executable, "-m", "workbench", "run", *TINY, *words, "--out", str(out)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def wait_for(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-
-
 def phase(folder):
     try:
         return send(folder, "status")["phase"]
@@ -463,7 +447,7 @@ def offered(folder):
 
 def test_a_real_run_is_turned_marked_and_stopped(home, tmp_path):
     folder = RunFolder(tmp_path / "run")
-    process = start(folder.path, "--rate", "20", "--duration", "600")
+    process = start("run", *TINY, "--out", str(folder.path), "--rate", "20", "--duration", "600")
     wait_for(lambda: phase(folder) == "running" and offered(folder) > 2)
     assert send(folder, "rate", factor=2)["rate_per_s"] == 40
     send(folder, "pause")
@@ -494,7 +478,7 @@ def test_a_real_run_is_turned_marked_and_stopped(home, tmp_path):
 
 def test_a_run_is_stopped_while_it_loads(home, tmp_path):
     folder = RunFolder(tmp_path / "run")
-    process = start(folder.path, "--duration", "600")
+    process = start("run", *TINY, "--out", str(folder.path), "--duration", "600")
     wait_for(lambda: phase(folder) in ("loading", "calibrating", "running"))
     send(folder, "halt")
     process.communicate(timeout=60)

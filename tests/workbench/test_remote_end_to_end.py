@@ -3,13 +3,12 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import polars as pl
 import psutil
 import pytest
+from processes import start, wait_for
 
 from engines.remote.server_metrics import SERVER_COLUMNS
 from workbench.bench.timed_server import TimedOptions, TimedServer
@@ -27,18 +26,12 @@ def home(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def start(url, out, *words, **environ):
-    return subprocess.Popen(
-        [sys.executable, "-m", "workbench", "run", "--target", url, "--out", str(out), *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **environ},
-    )
+def start_against(url, out, *words, **environ):
+    return start("run", "--target", url, "--out", str(out), *words, **environ)
 
 
 def run(url, out, *words, **environ):
-    runner = start(url, out, *words, **environ)
+    runner = start_against(url, out, *words, **environ)
     report, said = runner.communicate(timeout=120)
     assert runner.returncode == 0, said
     return json.loads((out / "run.json").read_text()), report
@@ -100,7 +93,7 @@ def test_two_processes_send_the_same_as_one(tmp_path):
 def test_two_processes_are_paused_together(tmp_path):
     out = tmp_path / "run"
     with TimedServer(TimedOptions(first_ms=5)) as server:
-        runner = start(
+        runner = start_against(
             server.url, out, "--rate", "60", "--duration", "600", "--processes", "2",
             "--output-tokens", "2",
         )  # fmt: skip
@@ -140,7 +133,9 @@ def test_a_key_is_sent_and_never_saved(tmp_path):
     with TimedServer(TimedOptions(api_key=KEY)) as server:
         run(server.url, out, *words, WORKBENCH_API_KEY=KEY)
         assert server.seen()["headers"]["authorization"] == f"Bearer {KEY}"
-        refused = start(server.url, tmp_path / "other", *words, WORKBENCH_API_KEY="sk-wrong")
+        refused = start_against(
+            server.url, tmp_path / "other", *words, WORKBENCH_API_KEY="sk-wrong"
+        )
         assert "the key is not accepted" in refused.communicate(timeout=60)[1]
         assert refused.returncode == 2
     kept = b"".join(path.read_bytes() for path in out.rglob("*") if path.is_file())
@@ -150,7 +145,7 @@ def test_a_key_is_sent_and_never_saved(tmp_path):
 def test_a_server_that_dies_leaves_a_readable_run(tmp_path):
     out = tmp_path / "run"
     with TimedServer(TimedOptions(first_ms=30, per_token_ms=20)) as server:
-        runner = start(
+        runner = start_against(
             server.url, out, "--rate", "30", "--duration", "4", "--warmup", "0",
             "--output-tokens", "10",
         )  # fmt: skip
@@ -169,7 +164,7 @@ def test_a_server_that_dies_leaves_a_readable_run(tmp_path):
 def test_a_load_process_that_dies_fails_the_run_and_keeps_its_record(tmp_path):
     out = tmp_path / "run"
     with TimedServer(TimedOptions(first_ms=5)) as server:
-        runner = start(
+        runner = start_against(
             server.url, out, "--rate", "50", "--duration", "3", "--processes", "2",
             "--output-tokens", "2",
         )  # fmt: skip
@@ -184,10 +179,3 @@ def test_a_load_process_that_dies_fails_the_run_and_keeps_its_record(tmp_path):
     assert content["summary"]["requests"]["by_status"]["ok"] > 0
     ids = table(out, "requests")["request_id"]
     assert ids.is_unique().all() and (ids % 2 == 1).any()
-
-
-def wait_for(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)

@@ -5,18 +5,16 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 
 import polars as pl
 import psutil
 import pytest
+from processes import TINY, start, wait_for
 
 from workbench.cli.main import main
 from workbench.runs.folder import RunFolder
 from workbench.runs.segments import list_segments
 from workbench.runs.store import RunStore
-
-TINY = ["--model", "random:tiny", "--device", "cpu", "--threads", "1", "--max-model-len", "512"]
 
 
 @pytest.fixture(autouse=True)
@@ -29,22 +27,6 @@ def workbench(*words, timeout=120):
     return subprocess.run(
         [sys.executable, "-m", "workbench", *words], capture_output=True, text=True, timeout=timeout
     )
-
-
-def start(*words):
-    return subprocess.Popen(
-        [sys.executable, "-m", "workbench", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def wait_for(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 def content_of(path):

@@ -155,6 +155,7 @@ class RunRecord:
         if arrivals.is_empty():
             return
         self._growing[ARRIVALS.name].add(arrivals)
+        arrivals = arrivals.drop_nulls("scheduled_ns")  # no runner leaves it out
         ids, scheduled_ns = (arrivals[name].to_numpy() for name in ("request_id", "scheduled_ns"))
         self._scheduled_ns.reach(ids)[ids] = scheduled_ns
         self.arrivals.add(

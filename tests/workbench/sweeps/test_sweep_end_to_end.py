@@ -5,11 +5,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
+from processes import start, wait_for
 
 from workbench.cli.main import build_parser, main
 from workbench.cli.sweep import sweep_from
@@ -32,19 +32,6 @@ def command(*words):
 
 def sweep(*words):
     return subprocess.run(command(*words), capture_output=True, text=True, timeout=180)
-
-
-def start(*words):
-    return subprocess.Popen(
-        command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
-def wait_for(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 def points_of(home):
@@ -87,7 +74,7 @@ def test_a_sweep_of_two_rates_is_two_saved_runs_and_one_json(home):
 @pytest.mark.slow
 def test_ctrl_c_saves_the_sweep_and_resume_runs_only_what_is_left(home):
     words = [*TINY, "--concurrency", "1,2", "--duration", "2.5"]
-    process = start(*words)
+    process = start("sweep", *words)
     wait_for(lambda: second_is_running(home))
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
@@ -112,7 +99,7 @@ def test_ctrl_c_saves_the_sweep_and_resume_runs_only_what_is_left(home):
 def test_a_killed_sweep_resumes_in_its_own_folder_and_runs_vanished_points_again(home, tmp_path):
     out = tmp_path / "mine"
     words = [*TINY, "--rate", "10,20", "--duration", "2.5", "--out", str(out)]
-    process = start(*words)
+    process = start("sweep", *words)
     sweep_json = out / "sweep.json"
 
     def second_began():

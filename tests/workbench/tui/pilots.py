@@ -102,3 +102,32 @@ def drive_run(
         act, folder.path.parent,
         folder=folder, screen=screen, size=size, settings=settings, clock=clock,
     )  # fmt: skip
+
+
+def drive_alone(
+    body: Callable[[WorkbenchApp, Callable[..., Awaitable[None]]], Awaitable[None]],
+    screen: str,
+    *,
+    size: tuple[int, int] = (180, 50),
+) -> None:
+    """Runs `body(app, keys)` on a screen of the user's own store; `keys` presses, three seconds
+    pass, and what comes of it is shown. The app gets `reports`, what it complained of; `copied`,
+    the names, suffixes and texts that it copied; and `screen_text`."""
+
+    async def act(driver: Driver) -> None:
+        app: Any = driver.app
+        app.screen_text = driver.screen
+        app.reports, app.copied = [], []
+        app.report = app.reports.append
+        app.copy = lambda text, name, suffix="txt": app.copied.append((name, suffix, text))
+
+        async def keys(*names: str) -> None:
+            await driver.pilot.press(*names)
+            driver.clock.now_ns += 3_000_000_000
+            await driver.settle()
+            await driver.settle()
+
+        await keys()
+        await body(app, keys)
+
+    drive(act, RunStore().root, screen=screen, size=size)

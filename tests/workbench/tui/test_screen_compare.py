@@ -52,24 +52,7 @@ def mark(store, *names):
 
 
 def drive(body, size=WIDE):
-    """Runs `body(app, keys)` on the compare screen; `keys` presses and waits."""
-
-    async def act(driver):
-        app = driver.app
-        app.screen_text = driver.screen
-        app.copied = []
-        app.copy = lambda text, name, suffix="txt": app.copied.append((name, suffix, text))
-
-        async def keys(*names):
-            await driver.pilot.press(*names)
-            driver.clock.now_ns += 3_000_000_000
-            await driver.settle()
-            await driver.settle()
-
-        await keys()
-        await body(app, keys)
-
-    pilots.drive(act, RunStore().root, screen="compare", size=size)
+    pilots.drive_alone(body, "compare", size=size)
 
 
 def rows(app):

@@ -39,24 +39,7 @@ def store(home, recorded):
 
 
 def drive(body, size=WIDE):
-    """Runs `body(app, keys)` on the library; `keys` presses and waits for what comes of it."""
-
-    async def act(driver):
-        app = driver.app
-        app.reports, app.copied = [], []
-        app.report = app.reports.append
-        app.copy = lambda text, name, suffix="txt": app.copied.append(text)
-
-        async def keys(*names):
-            await driver.pilot.press(*names)
-            driver.clock.now_ns += 3_000_000_000
-            await driver.settle()
-            await driver.settle()
-
-        await keys()
-        await body(app, keys)
-
-    pilots.drive(act, RunStore().root, screen="runs", size=size)
+    pilots.drive_alone(body, "runs", size=size)
 
 
 def shown(app):
@@ -232,7 +215,7 @@ def test_enter_opens_c_compares_and_y_copies(store):
         await keys("space", "down", "space", "c")
         assert gone == ["compare"]
         await keys("y")
-        assert app.copied == [str(folder_of(store, "alpha").path)]
+        assert [text for _, _, text in app.copied] == [str(folder_of(store, "alpha").path)]
 
     drive(body)
 
