@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from rich.table import Table
-from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
+from textual.content import Content
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
@@ -38,19 +37,19 @@ class HelpScreen(ModalScreen[None]):
             yield Static(self._keys())
             text = getattr(self._about, "HELP", "")
             if text:
-                yield Static(Text("\n" + text))
+                yield Static(Content("\n" + text))
 
-    def _keys(self) -> Table:
-        table = Table.grid(padding=(0, 2))
-        table.add_column(style="bold", no_wrap=True, justify="right")
-        table.add_column()
+    def _keys(self) -> Content:
+        rows = []
         for title, owner in (("Here", type(self._about)), ("Everywhere", type(self.app))):
             bindings = keys_of(owner)
             if bindings:
-                table.add_row("", Text(title, "underline"))
-            for binding in bindings:
-                table.add_row(
-                    Text(shown_key(binding)), Text(binding.tooltip or binding.description)
-                )
-        table.add_row(Text("ctrl+p"), Text("Command palette: every action by name"))
-        return table
+                rows.append(("", title, "underline"))
+            rows += [(shown_key(key), key.tooltip or key.description, "") for key in bindings]
+        rows.append(("ctrl+p", "Command palette: every action by name", ""))
+        width = max(len(key) for key, _, _ in rows)
+        lines = [
+            Content.assemble((f"{key:>{width}}", "bold"), "  ", (said, style))
+            for key, said, style in rows
+        ]
+        return Content("\n").join(lines)
