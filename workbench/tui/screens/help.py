@@ -18,7 +18,7 @@ class HelpScreen(ModalScreen[None]):
     """A list of keys with what they do, and what the screen is for."""
 
     DEFAULT_CSS = """
-    HelpScreen { align: center middle; }
+    HelpScreen { align: center middle; background: $background; }
     HelpScreen > VerticalScroll {
         width: 90; max-width: 96%; height: auto; max-height: 92%; padding: 1 2;
         background: $panel; border: round $primary;
