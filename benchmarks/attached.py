@@ -22,6 +22,9 @@ import time
 from pathlib import Path
 
 from benchmarks.terminal import Terminal
+from workbench.errors import StoreError
+from workbench.runs.folder import RunFolder
+from workbench.runs.store import load_run
 
 FIGURES = ("output_tokens_per_s", "decode_step_p50_ms", "decode_step_mean_ms", "host_gap_p50_ms")
 SETTLE_S = 1.5
@@ -91,8 +94,8 @@ def _run(asked: argparse.Namespace, folder: Path) -> list[tuple[int, int]]:
 
 def _is_running(folder: Path) -> bool:
     try:
-        return bool(json.loads((folder / "run.json").read_text())["state"] == "running")
-    except (OSError, ValueError, KeyError):
+        return load_run(RunFolder(folder)).state == "running"
+    except StoreError:
         return False
 
 
@@ -100,7 +103,7 @@ def _figures(folder: Path, began_ns: int, ended_ns: int) -> dict[str, float]:
     import numpy as np
     import polars as pl
 
-    origin_ns = json.loads((folder / "run.json").read_text())["clock"]["origin_monotonic_ns"]
+    origin_ns = RunFolder(folder).read()["clock"]["origin_monotonic_ns"]
     began_ns, ended_ns = began_ns - origin_ns, ended_ns - origin_ns
     steps = pl.read_parquet(folder / "steps.parquet").sort("start_ns")
     steps = steps.with_columns(gap_ns=pl.col("start_ns") - pl.col("end_ns").shift(1))

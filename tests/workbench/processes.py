@@ -22,13 +22,17 @@ def start(*words: str, **environ: str) -> subprocess.Popen[str]:
     )
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+def wait_for(
+    condition: Callable[[], object],
+    message: Callable[[], str] = lambda: "waited in vain",
+    seconds: float = 60,
+) -> None:
     """Returns once `condition` holds.
 
     Raises:
-        AssertionError: it didn't in so many seconds.
+        AssertionError: it didn't in so many seconds; with what `message` says then.
     """
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, message()
         time.sleep(0.02)

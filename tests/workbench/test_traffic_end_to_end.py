@@ -6,10 +6,9 @@ import sys
 
 import polars as pl
 import pytest
+from processes import TINY
 
 from workbench.cli.main import main
-
-TINY = ["--model", "random:tiny", "--device", "cpu", "--threads", "1", "--max-model-len", "512"]
 
 AZURE = """\
 TIMESTAMP,ContextTokens,GeneratedTokens\r

@@ -309,8 +309,10 @@ class WorkbenchApp(App[int]):
 
     def _prepare(self) -> None:
         """In the loader, once the first screen is painted."""
-        import_screens()
-        leave_out_what_is_there()
+        try:
+            import_screens()
+        finally:
+            leave_out_what_is_there()
 
     def _apply(self, settings: Settings) -> None:
         known = settings.theme in self.available_themes

@@ -9,7 +9,6 @@ was asked and answered already, of a run that has nothing new, is not loaded aga
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -108,7 +107,7 @@ class DataScreen(Screen[None]):
         if question is None:
             self._show_bar()
             return
-        answered, app = self._answered, self.app
+        answered = self._answered
 
         def job() -> tuple[int, Any]:
             version = 0
@@ -120,7 +119,7 @@ class DataScreen(Screen[None]):
             return version, self.load(question)
 
         try:
-            version, data = await asyncio.get_running_loop().run_in_executor(app.loader, job)
+            version, data = await self.app.in_loader(job)
         except (*USER_ERRORS, OSError) as error:
             self._complain(in_words(error))
             return

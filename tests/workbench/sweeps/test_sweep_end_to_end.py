@@ -9,15 +9,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from processes import start, wait_for
+from processes import TINY, start, wait_for
 
 from workbench.cli.main import build_parser, main
 from workbench.cli.sweep import sweep_from
 from workbench.runs.store import RunStore
 from workbench.sweeps.planner import Grid, Search
 from workbench.sweeps.state import SweepFolder
-
-TINY = ["--model", "random:tiny", "--device", "cpu", "--threads", "1", "--max-model-len", "512"]
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from processes import wait_for
+
 LIMIT_S = 60
 RESTORED = ("\x1b[?1049l", "\x1b[?25h", "\x1b[?1000l", "\x1b[?1003l", "\x1b[?2004l")
 """Off: the alternate screen, the hidden cursor, the mouse twice, bracketed paste."""
@@ -83,7 +85,7 @@ class Terminal:
 
     def wait_for(self, text: str, since: int = 0) -> None:
         """Waits until `text` is painted."""
-        wait_until(
+        wait_for(
             lambda: text in self.painted[since:],
             lambda: (
                 f"{text!r} was not painted; exit code {self.process.poll()}; last: "
@@ -142,11 +144,3 @@ def workbench(*words: str, **environ: str | None) -> Terminal:
 def program(lines: Sequence[str], **environ: str | None) -> Terminal:
     """A program that may change the app, and runs it as `run_app`."""
     return Terminal("-c", "\n".join(["from workbench.tui.app import run_app", *lines]), **environ)
-
-
-def wait_until(condition: Any, message: Any = "waited in vain") -> None:
-    """Waits for a condition, generously."""
-    deadline = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < deadline, message() if callable(message) else message
-        time.sleep(0.05)

@@ -9,7 +9,8 @@ import time
 
 import pytest
 from pilots import drive
-from terminals import program, wait_until, workbench
+from processes import wait_for
+from terminals import program, workbench
 
 from workbench.launch.launcher import Runner, create_run
 from workbench.runs.folder import RunFolder
@@ -175,16 +176,18 @@ def test_settings_that_are_broken_are_told_and_left_alone(home, stored):
 def runner(home):
     """A run that goes on by itself, with its first requests recorded."""
     started = Runner(create_run(RunSpec.model_validate(SPEC), None, RunStore()), detached=True)
-    wait_until(lambda: any(started.folder.segments.glob("0000000[2-9].seg")), "it does not begin")
+    wait_for(
+        lambda: any(started.folder.segments.glob("0000000[2-9].seg")), lambda: "it does not begin"
+    )
     yield started
     if started.exit_code is None:
         os.kill(started.pid, signal.SIGKILL)
-    wait_until(lambda: started.exit_code is not None)
+    wait_for(lambda: started.exit_code is not None)
 
 
 def kill(runner):
     os.kill(runner.pid, signal.SIGKILL)
-    wait_until(lambda: runner.exit_code is not None)
+    wait_for(lambda: runner.exit_code is not None)
 
 
 def test_a_killed_runner_is_told_and_its_run_recovered(home, runner):
@@ -230,7 +233,7 @@ def test_a_killed_app_leaves_its_run_alone(home):
         terminal.process.kill()
         terminal.ended()
     (run,) = RunStore().runs()[0]
-    wait_until(lambda: load_run(run.folder).state == "finished", "it did not go on")
+    wait_for(lambda: load_run(run.folder).state == "finished", lambda: "it did not go on")
     with workbench("attach", "last") as terminal:
         terminal.wait_for("finished")
         terminal.wait_for("TTFT")

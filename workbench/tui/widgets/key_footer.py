@@ -7,6 +7,7 @@ old ones (8.2.8): some 0.6 MiB a change.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 
 from textual import events
 from textual.binding import Binding
@@ -68,25 +69,14 @@ class KeyFooter(Widget):
         """See `Widget`."""
         shown = self._shown()
         always = [key for key in shown if _action(key) in _ALWAYS]
-        room = self.size.width - sum(key.width for key in always)
-        others = []
-        for key in shown:
-            if key not in always and key.width <= room:
-                others.append(key)
-                room -= key.width
-            elif key not in always:
-                break
-        self._at = []
-        column = 0
-        for key in others:
-            self._at.append((column, key))
-            column += key.width
-        column += room
-        for key in always:
-            self._at.append((column, key))
-            column += key.width
-        gap = Content(" " * max(0, room))
-        return Content("").join([*map(ShownKey.drawn, others), gap, *map(ShownKey.drawn, always)])
+        starts_at = max(0, self.size.width - sum(key.width for key in always))
+        others = _placed([key for key in shown if key not in always], 0)
+        fitting = [(column, key) for column, key in others if column + key.width <= starts_at]
+        self._at = fitting + _placed(always, starts_at)
+        line = Content("")
+        for column, key in self._at:
+            line = line.pad_right(column - line.cell_length) + key.drawn()
+        return line
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
         """Presses the key under the pointer."""
@@ -114,3 +104,9 @@ class KeyFooter(Widget):
 
 def _action(key: ShownKey) -> str:
     return key.binding.action.removeprefix("app.")
+
+
+def _placed(keys: list[ShownKey], column: int) -> list[tuple[int, ShownKey]]:
+    """The keys side by side, each with the column that it begins in."""
+    columns = accumulate((key.width for key in keys), initial=column)
+    return list(zip(columns, keys, strict=False))

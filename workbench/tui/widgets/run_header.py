@@ -10,9 +10,9 @@ from textual.geometry import Size
 from textual.widget import Widget
 
 from workbench.analysis.printable import plain
+from workbench.runs.folder import LIVE_STATES
 from workbench.tui.drawing.clip import clipped
 
-_LIVE = ("starting", "loading", "calibrating", "running", "draining", "saving")
 _BAR_CELLS = 20
 
 
@@ -71,7 +71,7 @@ class RunHeader(Widget):
         return lines + [Text(line, variables.get("bad", "")) for line in wrapped]
 
     def _first(self, data: HeaderData, variables: dict[str, str], width: int) -> Text:
-        color = "series-1" if data.state in _LIVE else "muted"
+        color = "series-1" if data.state in LIVE_STATES else "muted"
         color = {"finished": "good", "interrupted": "warn"}.get(data.state, color)
         color = "bad" if data.state in ("failed", "killed", "dead") else color
         line = Text.assemble((data.state, f"bold {variables.get(color, '')}"), "  ")
