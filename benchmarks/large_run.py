@@ -47,13 +47,13 @@ class Story:
     output_tokens: Ints
 
 
-def draw(requests: int, steps: int, seed: int) -> Story:
-    """Requests spread evenly, Poisson; outputs lognormal."""
+def draw(requests: int, steps: int, seed: int, mean_output: int = MEAN_OUTPUT) -> Story:
+    """Requests spread evenly, Poisson; outputs lognormal, in tokens of about this mean."""
     random = np.random.default_rng(seed)
     lengths_ns = random.integers(STEP_NS // 2, 3 * STEP_NS // 2, steps)
     end_ns = np.cumsum(lengths_ns + 200_000)
     start_ns = end_ns - lengths_ns
-    output = random.lognormal(np.log(MEAN_OUTPUT) - 0.32, 0.8, requests).astype(np.int64)
+    output = random.lognormal(np.log(mean_output) - 0.32, 0.8, requests).astype(np.int64)
     output = np.clip(output, 1, min(2000, steps // 4))
     last = int(end_ns[steps - steps // 20 - 1])
     scheduled_ns = np.sort(random.integers(0, last, requests))
@@ -188,13 +188,13 @@ def _frame(table: Table, **columns: Any) -> pl.DataFrame:
     )
 
 
-def make(path: Path, requests: int, steps: int, seed: int) -> RunFolder:
-    """The run's folder.
+def make(path: Path, story: Story, seed: int) -> RunFolder:
+    """The run's folder; `seed` draws what the story leaves open.
 
     Raises:
         StoreError: it exists and is not empty, or can't be made.
     """
-    story = draw(requests, steps, seed)
+    requests = story.first_step.size
     end_ns = int(story.end_ns[-1])
     empty = {table.name: pl.DataFrame(schema=polars_schema(table)) for table in (SERVER, POOLS)}
     tables: Tables = empty | {
@@ -252,7 +252,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     try:
-        folder = make(asked.folder, asked.requests, asked.steps, asked.seed)
+        story = draw(asked.requests, asked.steps, asked.seed)
+        folder = make(asked.folder, story, asked.seed)
     except WorkbenchError as error:
         parser.error(str(error))
     print(f"{folder.path}: {asked.requests:,} requests, {asked.steps:,} steps")

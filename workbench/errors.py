@@ -13,6 +13,7 @@ EXIT_OK = 0
 EXIT_RUN_FAILED = 1
 EXIT_BAD_USE = 2
 EXIT_ATTAINMENT_MISSED = 3
+EXIT_GATE_FAILED = 4
 
 
 class WorkbenchError(Exception):

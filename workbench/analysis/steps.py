@@ -38,10 +38,7 @@ class StepFigures:
 
 def step_figures(steps: pl.DataFrame, window: Window) -> StepFigures:
     """Durations, batches and gaps of the window's steps."""
-    busy = (pl.col("running") + pl.col("waiting")) > 0
-    timed = steps.sort("step").with_columns(
-        duration_ms=(pl.col("end_ns") - pl.col("start_ns")) / NS_PER_MS,
-        gap_ms=pl.when(busy).then(pl.col("start_ns").shift(-1) - pl.col("end_ns")) / NS_PER_MS,
+    timed = timed_steps(steps.sort("step")).with_columns(
         inside_ns=pl.min_horizontal("end_ns", pl.lit(window.end_ns))
         - pl.max_horizontal("start_ns", pl.lit(window.start_ns)),
     )
@@ -57,11 +54,22 @@ def step_figures(steps: pl.DataFrame, window: Window) -> StepFigures:
         count=inside.height,
         by_kind={kind: durations[kind].n for kind in kinds},
         duration_ms=durations,
-        schedule_ms=distribution(inside["schedule_ns"] / NS_PER_MS),
+        schedule_ms=distribution(inside["schedule_ms"]),
         host_gap_ms=distribution(inside["gap_ms"].drop_nulls()),
         mean_batch=distribution(inside["num_seqs"]).mean,
         tokens_per_step=distribution(tokens).mean,
         in_steps_percent=100 * inside_s / window.length_s if has_window else None,
+    )
+
+
+def timed_steps(steps: pl.DataFrame) -> pl.DataFrame:
+    """`steps`, in order, with the columns `duration_ms`, `schedule_ms` and `gap_ms` (the host gap
+    after the step) of `StepFigures`; ms."""
+    busy = (pl.col("running") + pl.col("waiting")) > 0
+    return steps.with_columns(
+        duration_ms=(pl.col("end_ns") - pl.col("start_ns")) / NS_PER_MS,
+        schedule_ms=pl.col("schedule_ns") / NS_PER_MS,
+        gap_ms=pl.when(busy).then(pl.col("start_ns").shift(-1) - pl.col("end_ns")) / NS_PER_MS,
     )
 
 

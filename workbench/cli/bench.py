@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
+from functools import partial
 from typing import Any
 
 from engines.options import EngineOptions
@@ -35,17 +37,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     http.add_argument("--seconds", type=seconds, default=5.0, metavar="S", help="a figure, 5")
     http.add_argument("--concurrency", type=int, default=64, metavar="N", help="default 64")
     http.add_argument("--rate", type=float, default=500.0, metavar="N", help="default 500 req/s")
+    verdicts = kinds.add_parser("verdicts", help="how often a comparison's verdicts are right")
+    verdicts.add_argument("--pairs", type=int, metavar="N", help="of single runs, default 200")
+    verdicts.add_argument("--experiments", type=int, metavar="N", help="default 100")
+    verdicts.add_argument("--repeat", type=int, default=5, metavar="N", help="runs a side, 5")
+    verdicts.add_argument("--quick", action="store_true", help="a tenth of it, in a minute")
     for each in (compute, recorder, prefix):
         each.add_argument("--model", default="smollm2-135m-instruct", metavar="NAME")
         each.add_argument("--device", default="auto", metavar="NAME")
         each.add_argument("--dtype", default="auto", metavar="NAME")
-    for each in (loop, compute, recorder, prefix, http):
+    for each in (loop, compute, recorder, prefix, http, verdicts):
         each.add_argument("--json", action="store_true", help="as JSON")
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Runs one benchmark and prints its figures."""
     spin_briefly(os.environ)
+    if arguments.kind == "verdicts":
+        return _verdicts(arguments)
     if arguments.kind == "loop":
         from workbench.bench.loop import run_loop
 
@@ -80,6 +89,28 @@ def execute(arguments: argparse.Namespace) -> int:
     else:
         _print(result)
     return EXIT_OK
+
+
+def _verdicts(arguments: argparse.Namespace) -> int:
+    from workbench.bench.verdict_table import verdict_table
+    from workbench.bench.verdicts import Extent, run_verdicts
+
+    pairs, experiments = (20, 10) if arguments.quick else (200, 100)
+    extent = Extent(
+        pairs if arguments.pairs is None else arguments.pairs,
+        experiments if arguments.experiments is None else arguments.experiments,
+        arguments.repeat,
+    )
+    result = run_verdicts(extent, progress=partial(_tell, extent.experiments))
+    print(json.dumps(result, indent=1) if arguments.json else verdict_table(result))
+    return EXIT_OK
+
+
+def _tell(of: int, done: int) -> None:
+    """How far it is, to a terminal alone."""
+    if sys.stderr.isatty():
+        end = "\n" if done == of else ""
+        print(f"\rexperiment {done} of {of}", end=end, file=sys.stderr, flush=True)
 
 
 def _options(arguments: argparse.Namespace, **more: Any) -> EngineOptions:

@@ -24,10 +24,13 @@ COMMANDS = {
     "top": "one screen of the run that is going on",
     "run": "run traffic against an engine and report what happened",
     "sweep": "run a range of rates or concurrencies; find the highest goodput",
+    "compare": "put runs side by side: what differs, whether it is real, and why",
+    "lab": "run named experiments, a baseline against an optimisation, and judge their claims",
     "runs": "list, show, remove and recover saved runs",
     "workloads": "list the named workloads, their statistics and sources",
     "trace": "show what is in a recorded trace, and convert it",
     "bench": "measure this program's own parts: loop, recorder, prefill and decode, prefix cache",
+    "export": "a run's data as CSV, JSON Lines, Parquet, or as AIPerf or GuideLLM write it",
     "models": "list the models that --model takes",
 }
 """Every command, in the order that help shows; the module of each is `workbench.cli.<name>`."""
@@ -57,7 +60,7 @@ def build_parser(command: str | None) -> Parser:
         description="A terminal laboratory for LLM serving: real engines, real traffic, and the "
         "reason why a request was slow. Without a command it opens the terminal app.",
         epilog="exit codes: 0 fine, 1 the run failed or was interrupted, 2 bad use, "
-        "3 attainment below --require-attainment",
+        "3 attainment below --require-attainment, 4 a condition or a claim of a comparison failed",
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     parser.add_argument(

@@ -61,7 +61,9 @@ def _print_table(runs: list[StoredRun]) -> None:
     for run in runs:
         content, summary = run.content, run.content.get("summary") or {}
         spec = content.get("spec", {})
-        name = f"{run.run_id} ({content['name']})" if content.get("name") else run.run_id
+        name = f"{run.run_id} ({run.name})" if run.name else run.run_id
+        if run.group is not None:
+            name += f", {run.group.number} of {run.group.of}"
         table.add_row(
             name,
             run.state,

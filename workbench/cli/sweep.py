@@ -20,8 +20,10 @@ from workbench.errors import (
     EXIT_RUN_FAILED,
     SpecError,
 )
+from workbench.launch.interruption import Interruption
+from workbench.launch.repeats import repeats_of
 from workbench.spec import RunSpec
-from workbench.sweeps.execute import Interruption, Sweeper, reusable
+from workbench.sweeps.execute import Sweeper, reusable
 from workbench.sweeps.live import Progress
 from workbench.sweeps.planner import Grid, Plan, Search
 from workbench.sweeps.ranges import Span, parse_axis, parse_tolerance
@@ -190,9 +192,7 @@ def sweep_from(arguments: argparse.Namespace) -> Sweep:
         # Nobody can calibrate a server that isn't ours: it starts low and goes where it must.
         first = REMOTE_START_PER_S
     target = _target(arguments, spec)
-    repeats = 1 if arguments.repeat is None else arguments.repeat
-    if not 1 <= repeats <= 100:
-        raise SpecError(f"--repeat {repeats}: from 1 to 100")
+    repeats = repeats_of(arguments.repeat)
     find = arguments.find is not None
     if find and (axis != "rate" or not isinstance(values, Span)):
         raise SpecError(

@@ -136,6 +136,12 @@ def estimate_fit(spec: RunSpec, lengths: Lengths | None) -> FitEstimate:
     return FitEstimate(True, _sentence(model, pool, needs, lengths), model, pool, needs)
 
 
+def device_kind(asked: str) -> str:
+    """The kind of device that the engine would choose for "auto", "cpu" or "cuda": one of the
+    latter two. Raises `EngineConfigError` where "cuda" was asked for and there is none."""
+    return _device(asked)[0]
+
+
 def _device(asked: str) -> tuple[str, FreeMemory]:
     """The kind of device that the engine would choose, "cpu" or "cuda", and its memory."""
     if asked == "cpu":

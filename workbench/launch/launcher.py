@@ -21,6 +21,7 @@ from workbench.launch.finish import finish_run
 from workbench.launch.threads import spin_briefly
 from workbench.runs.folder import RunFolder, new_run_id
 from workbench.runs.follow import SegmentFollower
+from workbench.runs.groups import GroupMember
 from workbench.runs.segments import SegmentTables
 from workbench.runs.store import RunStore, load_run, recover
 from workbench.spec import RunSpec
@@ -29,10 +30,16 @@ DETACHED = "--detached"
 """Tells the runner to go on when whoever started it is gone."""
 
 
-def create_run(spec: RunSpec, out: Path | None, store: RunStore) -> RunFolder:
-    """Makes the run's folder: `out`, or one in the store. Raises `StoreError`."""
-    run_id = new_run_id(spec.name or spec.what)
-    return RunFolder.create(out or store.path_for(run_id), spec.as_dict(), run_id)
+def create_run(
+    spec: RunSpec, out: Path | None, store: RunStore, group: GroupMember | None = None
+) -> RunFolder:
+    """Makes the run's folder: `out`, or one in the store. Raises `StoreError`.
+
+    Args:
+        group: its place among repeated runs, which also gives it its id.
+    """
+    run_id = new_run_id(spec.name or spec.what) if group is None else group.run_id
+    return RunFolder.create(out or store.path_for(run_id), spec.as_dict(), run_id, group)
 
 
 class Runner:

@@ -100,7 +100,11 @@ def _run(folder: RunFolder, spec: RunSpec, stop: StopRequest) -> int:
             gc.freeze()
             clock.start(START_IN_NS if processes > 1 else 0)
             shards.start(clock.origin_ns)
-            folder.update(clock={"origin_monotonic_ns": clock.origin_ns}, **plan.as_dict())
+            origins = {
+                "origin_monotonic_ns": clock.origin_ns,
+                "origin_unix_ns": clock.origin_unix_ns,
+            }
+            folder.update(clock=origins, **plan.as_dict())
             if telemetry is not None:
                 telemetry.start()
             phase = partial(_phase, folder, course)

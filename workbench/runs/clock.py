@@ -12,6 +12,11 @@ class RunClock:
     def __init__(self) -> None:
         self.origin_ns = time.monotonic_ns()
 
+    @property
+    def origin_unix_ns(self) -> int:
+        """The origin on the wall clock, as that goes now: nanoseconds of Unix time."""
+        return time.time_ns() - self()
+
     def start(self, in_ns: int = 0) -> None:
         """Sets the clock to 0, now or `in_ns` ahead: until then it is below 0."""
         self.origin_ns = time.monotonic_ns() + in_ns

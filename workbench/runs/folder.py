@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import StoreError
+from workbench.runs.groups import GroupMember
 from workbench.runs.schema import SCHEMA_VERSION
 
 RESERVES = {"reserve-segments": 1 << 20, "reserve-end": 128 << 10}
@@ -33,7 +34,9 @@ MOST_BYTES = 4 << 20
 """A `run.json` above this, some hundred times what runs have, is not read."""
 _MOST_LEVELS = 50
 _STATES = ENDED_STATES + LIVE_STATES
-_PARTS = "spec", "environment", "engine", "clock", "traffic", "calibration", "window", "summary"
+_PARTS = (
+    "spec", "group", "environment", "engine", "clock", "traffic", "calibration", "window", "summary"
+)  # fmt: skip
 
 
 class RunFolder:
@@ -70,7 +73,9 @@ class RunFolder:
         return self.path / f"{table}.parquet"
 
     @classmethod
-    def create(cls, path: Path, spec: Mapping[str, Any], run_id: str) -> RunFolder:
+    def create(
+        cls, path: Path, spec: Mapping[str, Any], run_id: str, group: GroupMember | None = None
+    ) -> RunFolder:
         """Makes the folder and its `run.json` in state "starting".
 
         Raises:
@@ -94,6 +99,7 @@ class RunFolder:
                     "schema": SCHEMA_VERSION,
                     "run_id": run_id,
                     "name": spec.get("name") or "",
+                    **({} if group is None else {"group": group.as_dict()}),
                     "state": "starting",
                     "reason": "",
                     "created": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -201,6 +207,8 @@ def _is_deep(content: dict[str, Any]) -> bool:
     """Whether it is nested so deep that no run wrote it, and that recursion could fail."""
     parts: list[Any] = [content]
     for _ in range(_MOST_LEVELS):
+        if not parts:
+            return False
         values = (part.values() if isinstance(part, dict) else part for part in parts)
         parts = [value for each in values for value in each if isinstance(value, dict | list)]
     return bool(parts)

@@ -47,7 +47,7 @@ EventRow = tuple[int, int, str, int, int, str]
 
 
 @dataclass(slots=True)
-class _Batch:
+class Batch:
     """What came in since the last flush."""
 
     arrivals: list[tuple[Any, ...]] = field(default_factory=list)
@@ -99,30 +99,18 @@ class Recorder:
             if drain is not None
         }
         self._state = state
-        self._batch = _Batch()
+        self._batch = Batch()
         self._flushed_ns: int | None = None
         self._sequence = 0
         self._failed: list[tuple[int, bytes]] = []
         self._failure: Exception | None = None
-        self._queue: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write, name="recorder", daemon=True)
         self._writer.start()
 
     def arrived(self, request: Request, submitted_ns: int) -> None:
         """A request was offered: from now on it is in the record, whatever happens."""
-        self._batch.arrivals.append(
-            (
-                request.request_id,
-                request.scheduled_ns,
-                submitted_ns,
-                request.prompt_tokens,
-                request.max_tokens,
-                request.priority,
-                request.fitted,
-                request.session_id,
-                request.turn,
-            )
-        )
+        self._batch.arrivals.append(arrival_row(request, submitted_ns))
 
     def ended(self, record: RequestRecord) -> None:
         """A request ended outside a step."""
@@ -183,13 +171,13 @@ class Recorder:
             if len(samples["time_ns"]):
                 batch.samples[table] = samples
         if batch:
-            self._batch = _Batch()
+            self._batch = Batch()
             self._queue.put(batch)
 
     def _write(self) -> None:
         while (batch := self._queue.get()) is not None:
             try:
-                data = encode_segment(self._sequence, _columns(batch))
+                data = encode_segment(self._sequence, columns_of(batch))
             except Exception as error:  # a defect here must end the run, not silence its record
                 self._failure = error
                 continue
@@ -204,7 +192,7 @@ class Recorder:
             self._failure = error
 
 
-def _columns(batch: _Batch) -> dict[str, dict[str, Any]]:
+def columns_of(batch: Batch) -> dict[str, dict[str, Any]]:
     """A batch as the tables of a segment."""
     steps = batch.steps
     records = batch.records + [record for step in steps for record in step.records]
@@ -240,6 +228,14 @@ def _by_column(table: Table, rows: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
         column.name: values if column.kind == "text" else np.array(values, DTYPES[column.kind])
         for column, values in columns
     }
+
+
+def arrival_row(request: Request, submitted_ns: int) -> tuple[Any, ...]:
+    """A request as a row of `ARRIVALS`."""
+    return (
+        request.request_id, request.scheduled_ns, submitted_ns, request.prompt_tokens,
+        request.max_tokens, request.priority, request.fitted, request.session_id, request.turn,
+    )  # fmt: skip
 
 
 _request_row = operator.attrgetter(*REQUESTS.names)

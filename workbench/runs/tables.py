@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,11 @@ import polars as pl
 from workbench.errors import StoreError
 from workbench.runs.folder import RunFolder
 from workbench.runs.schema import (
-    ARRIVALS,
     EMISSIONS,
     REQUESTS,
     SAVED_TABLES,
     TABLES,
+    Column,
     Table,
 )
 from workbench.runs.segments import SegmentTables, list_segments, read_segments
@@ -156,48 +156,46 @@ def load_tables(folder: RunFolder) -> Tables:
     if not folder.parquet(REQUESTS.name).exists():
         paths = [path for segments in folder.segment_folders for path in list_segments(segments)]
         return from_segments(read_segments(paths)[0])
-    tables: Tables = {ARRIVALS.name: pl.DataFrame(schema=polars_schema(ARRIVALS))}
-    for table in SAVED_TABLES:
-        tables[table.name] = load_table(folder, table)
-    return tables
+    return {table.name: load_table(folder, table) for table in TABLES}
 
 
 def load_table(folder: RunFolder, table: Table) -> pl.DataFrame:
-    """One saved table of an ended run; columns that the run's version did not have are null.
+    """One table of an ended run; columns that the run's version did not have are null. One that
+    is not saved has no rows.
 
     Raises:
         StoreError: its file is absent or broken.
     """
+    return load_columns(folder, table, table.names)
+
+
+def load_columns(folder: RunFolder, table: Table, names: Sequence[str]) -> pl.DataFrame:
+    """Some columns of a table of an ended run, in the order of `names`, each in one piece;
+    those that the run's version did not have are null.
+
+    Raises:
+        StoreError: the table's file is absent or broken.
+    """
     path = folder.parquet(table.name)
-    if table.optional and not path.exists():
-        return pl.DataFrame(schema=polars_schema(table))
+    if not table.saved or (table.optional and not path.exists()):
+        return pl.DataFrame(schema=polars_schema(table)).select(names)
     try:
-        return _completed(table, _in_one_piece(path))
+        there = set(pl.read_parquet_schema(path))
+        wanted = [column for name in names for column in table.columns if column.name == name]
+        known = [column for column in wanted if column.name in there or column.since == 1]
+        # The first column tells how many rows there are where the file has none of those wanted.
+        frame = pl.DataFrame([_in_one_piece(path, each) for each in known or table.columns[:1]])
+        absent = [column for column in wanted if column not in known]
+        nulls = [pl.lit(None, _DTYPES[column.kind]).alias(column.name) for column in absent]
+        return frame.with_columns(nulls).select(names)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise StoreError(f"{path} can't be read: {error}") from None
 
 
-def _in_one_piece(path: Path) -> pl.DataFrame:
-    """Read column by column: a large table in several pieces, made one, is there twice."""
-    names = pl.read_parquet_schema(path)
-    return pl.DataFrame(
-        [pl.read_parquet(path, columns=[name]).to_series().rechunk() for name in names]
-    )
-
-
-def _completed(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
-    """The table's columns in its order; those that came after the file was written are null.
-
-    Raises:
-        pl.exceptions.PolarsError: a column is absent that was always there, or has another type.
-    """
-    there = frame.columns
-    return frame.select(
-        (pl.lit(None) if column.since > 1 and column.name not in there else pl.col(column.name))
-        .cast(_DTYPES[column.kind])
-        .alias(column.name)
-        for column in table.columns
-    )
+def _in_one_piece(path: Path, column: Column) -> pl.Series:
+    """By itself: a large table in several pieces, made one, would be there twice."""
+    series = pl.read_parquet(path, columns=[column.name]).to_series()
+    return series.rechunk().cast(_DTYPES[column.kind])
 
 
 def _frame(table: Table, columns: dict[str, Any]) -> pl.DataFrame:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import EXIT_BAD_USE, SpecError, StoreError
-from workbench.launch.launcher import Runner, create_run, log_tail, settle
+from workbench.launch.interruption import Interruption, run_to_end
+from workbench.launch.launcher import Runner, create_run, log_tail
+from workbench.launch.repeats import FAILURES_IN_A_ROW
 from workbench.runs.folder import LIVE_STATES, RunFolder
 from workbench.runs.store import load_run
 from workbench.spec import RunSpec, parse_spec
@@ -17,28 +19,8 @@ from workbench.sweeps.figures import figures_of
 from workbench.sweeps.planner import AUTO_SHARE, Ask, Done, Search
 from workbench.sweeps.state import SavedPoint, Sweep, SweepFolder
 
-FAILURES_IN_A_ROW = 3
-"""After so many failed runs in a row a sweep gives up: the fault is not the load's."""
-
 Watch = Callable[[Runner, RunSpec, Ask], int]
 """Waits for the runner to end, showing how it goes; returns its exit code."""
-
-
-@dataclass(slots=True)
-class Interruption:
-    """Whether the sweep was asked to stop, and the run that must hear of it."""
-
-    asked: bool = False
-    runner: Runner | None = None
-
-    def ask(self, at_once: bool) -> None:
-        """Stops the running point, which drains first unless `at_once`, and then the sweep."""
-        self.asked = True
-        if self.runner is not None:
-            if at_once:
-                self.runner.terminate()
-            else:
-                self.runner.interrupt()
 
 
 @dataclass(slots=True)
@@ -86,13 +68,7 @@ class Sweeper:
         name = str(run.read()["run_id"])
         point = SavedPoint(ask.value, ask.repeat, "running", name, str(run.path))
         self._save(sweep=self.sweep.with_point(point))
-        self.interruption.runner = runner = Runner(run)
-        if self.interruption.asked:  # between the last look and now
-            runner.interrupt()
-        try:
-            content = settle(run, self.watch(runner, spec, ask))
-        finally:
-            self.interruption.runner = None
+        content = run_to_end(run, lambda runner: self.watch(runner, spec, ask), self.interruption)
         point = self._judged(point, content)
         if content.get("exit_code") == EXIT_BAD_USE:
             kept = tuple(p for p in self.sweep.points if p.run_id != name)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from typing import TextIO
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from workbench.analysis.live import LiveSnapshot, LiveState
+from workbench.analysis.live import LiveState
 from workbench.analysis.quantities import MISSING, milliseconds, number, percent
-from workbench.errors import StoreError
 from workbench.launch.launcher import Runner
+from workbench.launch.run_line import run_line
 from workbench.spec import RunSpec
 from workbench.sweeps.planner import Ask
 from workbench.sweeps.state import Sweep
@@ -67,26 +66,6 @@ class Progress:
         self.say(f"{head}: {', '.join(said)}: {point.verdict}")
 
     def _line(self, runner: Runner, spec: RunSpec, ask: Ask, state: LiveState) -> Text:
-        try:
-            content = runner.folder.read()
-            for segment in runner.new_segments():
-                state.feed(segment)
-        except StoreError:
-            return Text("")  # it is being replaced, or gone; the next look tells
         value = MISSING if ask.value is None else f"{ask.value:.4g}"
-        line = Text.assemble((f"{self.axis} {value}", "bold"), f" ({ask.why})  {content['state']}")
-        origin_ns = content.get("clock", {}).get("origin_monotonic_ns")
-        if origin_ns is not None:
-            now_ns = time.monotonic_ns() - origin_ns
-            lasts_s = float(content.get("duration_s") or spec.traffic.duration_s)
-            line.append(f" {now_ns / 1e9:.0f}/{lasts_s:.0f} s{_figures(state.snapshot(now_ns))}")
-        line.truncate(self.console.width, overflow="ellipsis")
-        return line
-
-
-def _figures(snapshot: LiveSnapshot) -> str:
-    return (
-        f"  running {snapshot.running} waiting {snapshot.waiting}"
-        f"  {number(snapshot.output_tokens_per_s)} tok/s"
-        f"  TTFT p99 {milliseconds(snapshot.ttft_p99_ms)}"
-    )
+        head = Text.assemble((f"{self.axis} {value}", "bold"), f" ({ask.why})")
+        return run_line(runner, spec, state, head, self.console.width)

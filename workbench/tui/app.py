@@ -178,10 +178,10 @@ class WorkbenchApp(App[int]):
         self.copy_to_clipboard(text.encode(errors="replace").decode())
         self.save(text, name, suffix, "copied; also in")
 
-    def save(self, text: str, name: str, suffix: str, said: str = "saved as") -> None:
+    def save(self, content: str | bytes, name: str, suffix: str, said: str = "saved as") -> None:
         """To a file of the user's exports; says where it is."""
         try:
-            path = write_export(name, suffix, text)
+            path = write_export(name, suffix, content)
         except StoreError as error:
             self.report(str(error))
             return

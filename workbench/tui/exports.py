@@ -23,8 +23,8 @@ def export_path(name: str, suffix: str) -> Path:
     return path
 
 
-def write_export(name: str, suffix: str, text: str) -> Path:
-    """Saves `text` where only its owner can read it; returns where.
+def write_export(name: str, suffix: str, content: str | bytes) -> Path:
+    """Saves `content` where only its owner can read it; returns where.
 
     Raises:
         StoreError: the disk is full or can't be written.
@@ -33,8 +33,8 @@ def write_export(name: str, suffix: str, text: str) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content.encode(errors="replace") if isinstance(content, str) else content)
     except OSError as error:
         raise StoreError(f"can't write {path}: {error.strerror or error}") from None
     return path

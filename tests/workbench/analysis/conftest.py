@@ -8,48 +8,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from frames import MS, frame
 
-from workbench.runs.schema import ARRIVALS, EMISSIONS, EVENTS, REQUESTS, STEPS, Table
-
-TYPES = {"int64": pl.Int64, "bool": pl.Boolean, "text": pl.String}
-MS = 1_000_000
-
-
-def frame(table: Table, rows: list[dict[str, Any]]) -> pl.DataFrame:
-    """Rows as the table's columns; what a row lacks is null, 0, False or empty."""
-    empty = {"int64": 0, "bool": False, "text": ""}
-    columns = {
-        column.name: pl.Series(
-            column.name,
-            [row.get(column.name, None if column.nullable else empty[column.kind]) for row in rows],
-            dtype=TYPES[column.kind],
-        )
-        for column in table.columns
-    }
-    return pl.DataFrame(columns)
-
-
-@pytest.fixture
-def requests_frame() -> Callable[..., pl.DataFrame]:
-    """Builds `requests` from rows in ms: keys without suffix are stamps in ms."""
-
-    def build(*rows: dict[str, Any]) -> pl.DataFrame:
-        full = []
-        for index, row in enumerate(rows):
-            stamps = {
-                f"{name}_ns": None if value is None else round(value * MS)
-                for name, value in row.items()
-                if f"{name}_ns" in REQUESTS.names
-            }
-            full.append({"request_id": index, "status": "ok", "prompt_tokens": 10} | row | stamps)
-        return frame(REQUESTS, full)
-
-    return build
-
-
-@pytest.fixture
-def table_frame() -> Callable[[Table, list[dict[str, Any]]], pl.DataFrame]:
-    return frame
+from workbench.runs.schema import ARRIVALS, EMISSIONS, EVENTS, REQUESTS, STEPS
 
 
 def simulate(

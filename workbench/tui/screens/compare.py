@@ -1,57 +1,66 @@
-"""The compare screen: the marked runs side by side, as a table, as curves, and by their front."""
+"""The compare screen: the marked runs side by side: their figures and whether they differ, why, as
+curves, and by their front."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import Vertical, VerticalScroll
 from textual.widgets import ContentSwitcher, Static
 
+from workbench.errors import USER_ERRORS
 from workbench.tui.compare_data import (
     DISTRIBUTIONS,
     OVERLAID,
     CompareData,
     CompareLoader,
     CompareQuestion,
-    run_color,
 )
+from workbench.tui.compare_head import notes_text, settings_text, sides_line
 from workbench.tui.compare_table import columns_of, rows_of
+from workbench.tui.compare_why import why_text
 from workbench.tui.data_screen import DataScreen
-from workbench.tui.drawing.clip import clipped
 from workbench.tui.screens.dialogs import ChoiceDialog
 from workbench.tui.widgets.big_table import BigTable
 from workbench.tui.widgets.key_footer import KeyFooter
 from workbench.tui.widgets.line_chart import LineChart
 from workbench.tui.widgets.scatter import Scatter
+from workbench.tui.widgets.table_source import TableColumn
 from workbench.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
-    from workbench.analysis.differences import Comparison
+    from workbench.comparison.comparison import Comparison
 
-PAGES = ("table", "charts", "distributions", "front")
+PAGES = ("table", "why", "charts", "distributions", "front")
 _TITLES = {
     "table": "figures",
+    "why": "why they differ",
     "charts": "over time",
     "distributions": "share of requests within so many seconds",
     "front": "throughput against latency",
 }
+_WORKING = "reading and comparing the marked runs …"
 _EVERY_NS = 2_000_000_000
-_MOST_SETTINGS = 6
-_NOTE_LINES = 5
-_LOST_BY_WRAPPING = 12
+_MOST_SETTINGS, _FEWEST_SETTINGS = 6, 2
+_NOTE_LINES, _SHORT_NOTE_LINES, _LEAST_NOTE_LINES = 5, 4, 2
 _TALL = 36
-_FORMATS = (
-    ("md", "Markdown: notes, settings, table"),
-    ("csv", "CSV: a line for each metric and run, unrounded"),
-    ("json", "JSON: everything, unrounded"),
-)
+_FORMATS = {
+    "md": ("md", "Markdown: the headlines, why, every figure"),
+    "html": ("html", "HTML: one file with charts, for a browser"),
+    "csv": ("csv", "CSV: a line for each metric and side, unrounded"),
+    "json": ("json", "JSON: everything, unrounded"),
+    "parquet": ("parquet", "Parquet: a row for each metric and side, unrounded"),
+    "latex": ("tex", "LaTeX: two tables"),
+    "table": ("txt", "Text: the table of workbench compare"),
+}
+"""What a format's files end in, and what is in them."""
 
 
 class CompareScreen(DataScreen):
-    """Two or more marked runs; the first is the baseline."""
+    """Two or more marked runs, or repeated ones as a side each; the first is the baseline."""
 
     needs_run = False
 
@@ -62,19 +71,23 @@ class CompareScreen(DataScreen):
     CompareScreen ContentSwitcher { height: 1fr; }
     CompareScreen BigTable { height: 1fr; }
     CompareScreen #charts, CompareScreen #distributions { height: 1fr; }
+    CompareScreen #why { height: 1fr; background: $surface; scrollbar-size-vertical: 1; }
     CompareScreen #nothing { height: 1fr; content-align: center middle; display: none; }
     CompareScreen.-empty #nothing { display: block; }
     CompareScreen.-empty ContentSwitcher, CompareScreen.-empty #settings,
     CompareScreen.-empty #notes, CompareScreen.-empty #runs-line { display: none; }
     """
     HELP = (
-        "Mark runs on the Runs screen with Space; they are compared here. Each difference is "
-        "against the baseline. An interval says how well one run's requests fix its own figure, "
-        "taking them as independent; whether a difference would show again takes repeated runs. "
-        "Colours appear only where the intervals are apart and one way is better."
+        "Mark runs on the Runs screen with Space; they are compared here as `workbench compare` "
+        "does it. Repeated runs (run --repeat) are one side. Changes and verdicts are against the "
+        "baseline: ✓ better, ✗ worse, · no evidence of a difference, ? too noisy to tell. "
+        "They are corrected for the number of metrics. A change as large as the column "
+        '"detectable" says would be found four times in five. What was set up differently, and '
+        "what else speaks against the comparison, stands above the table; the next page has all "
+        "of it, and why TTFT and TPOT differ."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("v", "next_page", "Table/charts"),
+        Binding("v", "next_page", "Table/why/charts"),
         Binding("b", "next_baseline", "Baseline"),
         Binding("p", "percentile", "p50/p99 curves", show=False),
         Binding("e", "export", "Export"),
@@ -88,15 +101,18 @@ class CompareScreen(DataScreen):
         self._baseline: str | None = None
         self._percentile = "p99"
         self._page = "table"
-        self._columns_for: tuple[str, ...] = ()
+        self._columns: tuple[TableColumn, ...] = ()
+        self._table: BigTable | None = None
 
     def compose(self) -> ComposeResult:
         yield TopBar("compare")
-        yield Static("reading the marked runs …", id="runs-line", markup=False)
+        yield Static(_WORKING, id="runs-line", markup=False)
         yield Static(id="notes", markup=False)
         yield Static(id="settings", markup=False)
         with ContentSwitcher(initial="table", id="pages"):
             yield Vertical(id="table")
+            with VerticalScroll(id="why"):
+                yield Static(id="reasons", markup=False)
             with Vertical(id="charts"):
                 for name, title, _ in OVERLAID:
                     yield LineChart(title, id=f"over-{name}")
@@ -115,7 +131,7 @@ class CompareScreen(DataScreen):
     def on_resize(self) -> None:
         """Another width takes other columns of curves; little height, shorter words."""
         if self._data.comparison is not None:
-            self._show_head(self._data.comparison, self._data)
+            self._show_head(self._data.comparison)
         self.ask()
 
     @property
@@ -146,80 +162,70 @@ class CompareScreen(DataScreen):
         if comparison is None:
             self.query_one("#nothing", Static).update(_how_to_mark(data))
             return
-        self._show_head(comparison, data)
-        self._show_table(comparison, data.marked)
+        self._show_head(comparison)
+        self._show_table(comparison)
         for name, chart in data.overlaid.items():
             self.query_one(f"#over-{name}", LineChart).update(chart)
         for name, chart in data.distributions.items():
             self.query_one(f"#share-{name}", LineChart).update(chart)
         self.query_one(Scatter).update(data.front)
 
-    def _show_head(self, comparison: Comparison, data: CompareData) -> None:
-        from rich.text import Text
-
-        variables = self.app.theme_variables
-        line = Text(f"{_TITLES[self._page]}  ", variables["muted"])
-        for number, (label, run) in enumerate(zip(data.marked, comparison.runs, strict=True)):
-            color = variables.get(run_color(number).removeprefix("$"), "")
-            line.append("■ ", color)
-            line.append(label, "bold" if number == 0 else "")
-            count = "no figures" if run.requests is None else f"{run.requests:,} requests"
-            line.append(f" {'baseline, ' if number == 0 else ''}{count}   ", variables["muted"])
+    def _show_head(self, comparison: Comparison) -> None:
+        """The sides, notes and settings, as they fit above the page; the page of reasons has all
+        notes and settings itself."""
+        width, variables = self.size.width, self.app.theme_variables
+        line = sides_line(_TITLES[self._page], comparison.sides, variables)
         self.query_one("#runs-line", Static).update(line)
-        self._show_notes(comparison, data.problems)
+        on_table = self._page == "table"
+        in_head = [note for note in comparison.notes if note.loud or on_table]
+        lines = _LEAST_NOTE_LINES
+        if on_table:
+            lines = _SHORT_NOTE_LINES if self._short else _NOTE_LINES
+        notes = self.query_one("#notes", Static)
+        notes.update(notes_text(in_head, variables, width, lines, self._short))
+        notes.display = bool(in_head) and self._page != "why"
         settings = self.query_one("#settings", Static)
-        settings.display = self._page == "table"
-        most = 2 if self._short else _MOST_SETTINGS
-        settings.update(_settings_text(comparison, most, self.size.width))
+        most = _FEWEST_SETTINGS if self._short else _MOST_SETTINGS
+        settings.update(settings_text(comparison, most, width))
+        settings.display = on_table
+        self.query_one("#reasons", Static).update(why_text(comparison, width - 1, variables))
 
-    def _show_notes(self, comparison: Comparison, problems: tuple[str, ...]) -> None:
-        """What speaks against the comparison first; what there is no room for is counted."""
-        from rich.text import Text
-
-        variables = self.app.theme_variables
-        differs = comparison.notes[: 1 if comparison.traffic_differs else 0]
-        calm = comparison.notes[len(differs) :]
-        if self._page != "table" or self._short:
-            calm = calm[:-1]
-        lines = [(note, f"bold {variables['warn']}") for note in (*differs, *problems)]
-        lines += [(note, variables["muted"]) for note in calm]
-        notes = Text()
-        for note, style in _fitting(lines, self.size.width, self._short):
-            notes.append(f"{note}\n", style)
-        notes.rstrip()
-        self.query_one("#notes", Static).update(notes)
-        self.query_one("#notes").display = bool(notes)
-
-    def _show_table(self, comparison: Comparison, labels: tuple[str, ...]) -> None:
+    def _show_table(self, comparison: Comparison) -> None:
+        """Other columns take another table, with the cursor on the same metric."""
         rows = rows_of(comparison)
-        holder = self.query_one("#table", Vertical)
-        if labels != self._columns_for:
-            self._columns_for = labels
+        columns = columns_of([side.label for side in comparison.sides], self.size.width)
+        if self._table is None or columns != self._columns:
+            key = None if self._table is None else self._table.cursor_key
+            self._columns, self._table = columns, BigTable(columns)
+            holder = self.query_one("#table", Vertical)
             holder.remove_children()
-            table = BigTable(columns_of(labels))
-            holder.mount(table)
-            table.show(rows)
+            holder.mount(self._table)
+            self.call_after_refresh(self._table.go_to_key, key)
             if self._page == "table":
-                table.focus()
-        else:
-            holder.query_one(BigTable).show(rows)
+                self._table.focus()
+        self._table.show(rows)
 
     # -- actions --------------------------------------------------------------------------------
 
     def action_next_page(self) -> None:
-        """Goes from the table to the curves over time, the distributions, the front, and back."""
+        """Goes from the table to the reasons, the curves and the front, and back."""
         self._page = PAGES[(PAGES.index(self._page) + 1) % len(PAGES)]
         self.query_one("#pages", ContentSwitcher).current = self._page
+        if self._page == "table" and self._table is not None:
+            self._table.focus()
+        elif self._page == "why":
+            self.query_one("#why").focus()
         if self._data.comparison is not None:
-            self._show_head(self._data.comparison, self._data)
+            self._show_head(self._data.comparison)
 
     def action_next_baseline(self) -> None:
-        """Makes the next run the baseline."""
+        """Makes the next side the baseline."""
         comparison = self._data.comparison
         if comparison is not None:
-            ids = sorted(run.run_id for run in comparison.runs)
-            now = ids.index(comparison.runs[0].run_id)
-            self._baseline = ids[(now + 1) % len(ids)]
+            firsts = [side.runs[0].run_id for side in comparison.sides]
+            order = sorted(firsts)
+            self._baseline = order[(order.index(firsts[0]) + 1) % len(order)]
+            self.query_one("#runs-line", Static).update(_WORKING)
             self.ask()
 
     def action_percentile(self) -> None:
@@ -231,22 +237,32 @@ class CompareScreen(DataScreen):
     def action_export(self) -> None:
         """Asks for a format, and saves the comparison."""
         if self._data.comparison is not None:
-            self.app.push_screen(ChoiceDialog("Export the comparison as", _FORMATS), self._export)
+            choices = [(name, said) for name, (_, said) in _FORMATS.items()]
+            self.app.push_screen(ChoiceDialog("Export the comparison as", choices), self._export)
 
-    def _export(self, suffix: str | None) -> None:
-        from workbench.analysis.differences_text import to_csv, to_json, to_markdown
-
-        comparison = self._data.comparison
-        writers = {"md": to_markdown, "csv": to_csv, "json": to_json}
-        if suffix in writers and comparison is not None:
-            self.app.save(writers[suffix](comparison), "comparison", suffix)
+    def _export(self, name: str | None) -> None:
+        if name is not None:
+            self.app.soon(self._write(name, self.app.save))
 
     def action_copy_table(self) -> None:
         """Copies the comparison as Markdown."""
-        from workbench.analysis.differences_text import to_markdown
-
         if self._data.comparison is not None:
-            self.app.copy(to_markdown(self._data.comparison), "comparison", "md")
+            self.app.soon(self._write("md", self.app.copy))
+
+    async def _write(self, name: str, take: Callable[[Any, str, str], None]) -> None:
+        """Writes in the loader thread, for curves take their time."""
+        data = self._data
+
+        def written() -> str | bytes:
+            from workbench.comparison.formats.every import write
+
+            assert data.comparison is not None
+            return write(data.comparison, data.measured, name)
+
+        try:
+            take(await self.app.in_loader(written), "comparison", _FORMATS[name][0])
+        except USER_ERRORS as error:
+            self.app.report(str(error))
 
 
 def _how_to_mark(data: CompareData) -> str:
@@ -254,40 +270,3 @@ def _how_to_mark(data: CompareData) -> str:
     if data.marked:
         said += f"\n\nMarked so far: {', '.join(data.marked)}"
     return "\n".join([said, *data.problems])
-
-
-def _fitting(notes: list[tuple[str, str]], width: int, short: bool) -> list[tuple[str, str]]:
-    """The notes that there is room for, the first in two lines at most, and how many are left."""
-    shown: list[tuple[str, str]] = []
-    height = 0
-    for place, (note, style) in enumerate(notes):
-        room = width if short and place else 2 * width - _LOST_BY_WRAPPING
-        line = clipped(" ".join(note[: 3 * width].split()), room)
-        height += -(-cell_len(line) // width)
-        if height > _NOTE_LINES - (place < len(notes) - 1):
-            return [*shown, (f"and {len(notes) - place} more; an export has them all", style)]
-        shown.append((line, style))
-    return shown
-
-
-def _settings_text(comparison: Comparison, most: int, width: int) -> str:
-    """What was set up differently, one key a line."""
-    if not comparison.settings:
-        return "Set up alike: the same spec, engine and environment."
-    shown = comparison.settings[:most]
-    widest = max(len(setting.key) for setting in shown)
-    room = max(1, width - widest - 2)
-    lines = [f"{setting.key.ljust(widest)}  {_row(setting.shown, room)}" for setting in shown]
-    more = len(comparison.settings) - len(shown)
-    if more:
-        lines.append(f"and {more} more; an export has them all")
-    return "\n".join(lines)
-
-
-def _row(values: tuple[str, ...], room: int) -> str:
-    """The values side by side; the long ones are cut where there is no room for all."""
-    row = " │ ".join(values)
-    if len(row) <= room:
-        return row
-    each = max(4, (room + 3) // len(values) - 3)
-    return " │ ".join(clipped(value, each) for value in values)
