@@ -22,14 +22,16 @@ LEAST_SAMPLES = 8
 """With fewer, nothing can be said of how much a figure would vary."""
 
 _LEAST_BLOCKS = 4
+_LONGER = 2.0
 
 
 def block_length(series: npt.ArrayLike) -> int:
     """How many neighbouring cells a block takes, from 1 to a quarter of them.
 
-    By Politis and White (2004, corrected by Patton, Politis and White 2009), for blocks on a
-    circle: it grows with the autocorrelation of `series`, which has one figure a cell. NaN, of
-    cells without samples, counts as the mean.
+    Twice what Politis and White (2004, corrected by Patton, Politis and White 2009) find for blocks
+    on a circle: it grows with the autocorrelation of `series`, which has one figure a cell. Theirs
+    makes the standard error's mean square error least, and the error itself too small; intervals
+    hold the truth more often with longer blocks. NaN, of cells without samples, counts as the mean.
     """
     values = np.asarray(series, np.float64)
     known = np.isfinite(values)
@@ -52,7 +54,7 @@ def block_length(series: npt.ArrayLike) -> int:
     slope = 2 * float((flat_top * lag) @ covariance[1 : reach + 1])
     if spectrum <= 0:
         return most
-    length = math.ceil(math.cbrt(1.5 * slope**2 / spectrum**2 * n))
+    length = math.ceil(_LONGER * math.cbrt(1.5 * slope**2 / spectrum**2 * n))
     return min(most, max(1, length))
 
 

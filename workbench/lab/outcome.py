@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal
@@ -10,6 +11,7 @@ from typing import Literal
 from profiles.expected import Expectation
 from workbench.analysis.lookup import at
 from workbench.comparison.compare import compare
+from workbench.comparison.compared_metrics import metrics_of
 from workbench.comparison.comparison import Comparison
 from workbench.comparison.gate import Condition, Judgement, judge, parse_condition
 from workbench.comparison.loading import folder_record
@@ -24,6 +26,9 @@ ClaimVerdict = Literal["confirmed", "refuted", "not shown"]
 
 LEAST_INTERRUPTED = 2
 """So many runs of each side make a comparison of what an interrupted experiment left."""
+
+HEADLINES = ("output_throughput", "ttft_p50", "ttft_p99", "tpot_p50", "itl_p99", "e2e_p50")
+"""What is looked at beside the metrics of the claims."""
 
 _VERSIONS = ("workbench", "torch")
 _VERDICTS: dict[str, ClaimVerdict] = {"yes": "confirmed", "no": "refuted"}
@@ -72,6 +77,14 @@ class Outcome:
         return any(drift.verdict == "drifted" for drift in self.drifts)
 
 
+def _looked_at(sides: Sequence[SideRecords], claims: Sequence[str]) -> list[str]:
+    """The metrics that a report shows, as far as the runs have them: the fewer are tested together,
+    the smaller a difference is found."""
+    summaries = [record.content.get("summary") for side in sides for record in side.records]
+    wanted = {*HEADLINES, *claimed_metrics(claims)}
+    return [metric.name for metric in metrics_of(summaries) if metric.name in wanted]
+
+
 def outcome_of(
     execution: Execution, hardware_key: str, recorded: tuple[Expectation, ...]
 ) -> Outcome:
@@ -88,7 +101,8 @@ def outcome_of(
     if len(sides[BASELINE]) < least:
         return Outcome(execution, hardware_key, None, (), None, (), "too few runs finished")
     labels = execution.plan.labels
-    comparison = compare([_records(label, runs) for label, runs in zip(labels, sides, strict=True)])
+    records = [_records(label, runs) for label, runs in zip(labels, sides, strict=True)]
+    comparison = compare(records, only=_looked_at(records, execution.plan.claims))
     measured = _measured(execution, comparison, sides[OPTIMISED])
     drifted: tuple[Drift, ...] = ()
     known = [each for each in recorded if each.identity == _identity(execution, sides[OPTIMISED])]
@@ -99,7 +113,7 @@ def outcome_of(
     return Outcome(execution, hardware_key, comparison, claims, measured, drifted, unchecked)
 
 
-def claimed_metrics(claims: tuple[str, ...]) -> tuple[str, ...]:
+def claimed_metrics(claims: Sequence[str]) -> tuple[str, ...]:
     """The names of the metrics that they are about, each once."""
     return tuple(dict.fromkeys(parse_condition(claim).metric for claim in claims))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -21,7 +22,6 @@ from workbench.comparison.wording import (
 )
 from workbench.lab.outcome import Outcome, command_of
 
-_HEADLINES = ("output_throughput", "ttft_p50", "ttft_p99", "tpot_p50", "itl_p99", "e2e_p50")
 _SIGNS = {
     "confirmed": "✓", "refuted": "✗", "not shown": "?",
     "as expected": "✓", "drifted": "✗", "can't tell": "?",
@@ -43,9 +43,8 @@ def report(outcome: Outcome) -> RenderableType:
     if outcome.comparison is None:
         parts.append(Text(f"Nothing can be compared: {outcome.unchecked}."))
         return Group(*parts)
-    rows = _rows(outcome)
-    if rows:
-        parts += [_table(outcome.comparison, rows), Text("")]
+    if outcome.comparison.rows:
+        parts += [_table(outcome.comparison, outcome.comparison.rows), Text("")]
     parts += [Text(f"! {note.text}") for note in outcome.comparison.notes if note.loud]
     parts.append(Text("Claims", style="bold"))
     parts += [_told(claim.verdict, claim.sentence) for claim in outcome.claims]
@@ -89,19 +88,12 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
                 zip(execution.plan.labels, execution.groups, strict=True)
             )
         ],
-        "metrics": [] if comparison is None else [_metric(row) for row in _rows(outcome)],
+        "metrics": [] if comparison is None else [_metric(row) for row in comparison.rows],
         "claims": [dataclasses.asdict(claim) for claim in outcome.claims],
         "measured": None if outcome.measured is None else dataclasses.asdict(outcome.measured),
         "drifts": [dataclasses.asdict(drift) for drift in outcome.drifts],
         "unchecked": outcome.unchecked,
     }
-
-
-def _rows(outcome: Outcome) -> list[Row]:
-    """Of the claims' metrics and of the headlines, in the comparison's order."""
-    assert outcome.comparison is not None
-    wanted = {*outcome.claimed, *_HEADLINES}
-    return [row for row in outcome.comparison.rows if row.metric.name in wanted]
 
 
 def _metric(row: Row) -> dict[str, Any]:
@@ -117,7 +109,7 @@ def _metric(row: Row) -> dict[str, Any]:
     }
 
 
-def _table(comparison: Comparison, rows: list[Row]) -> Table:
+def _table(comparison: Comparison, rows: Sequence[Row]) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("")
     for heading in (*side_headings(comparison), "change", "95 % interval"):
