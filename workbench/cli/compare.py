@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workbench.comparison.formats.every import FORMATS
 from workbench.errors import EXIT_GATE_FAILED, EXIT_OK, SpecError, StoreError
 
 if TYPE_CHECKING:
@@ -15,9 +16,8 @@ if TYPE_CHECKING:
 
     from workbench.comparison.compare import MeasuredSide
     from workbench.comparison.comparison import Comparison
-    from workbench.comparison.gate import Condition
+    from workbench.comparison.gate import Judgement
 
-FORMATS = ("table", "md", "csv", "json", "html", "latex", "parquet")
 _SUFFIXES = {
     ".md": "md", ".csv": "csv", ".json": "json", ".html": "html", ".htm": "html", ".tex": "latex",
     ".parquet": "parquet", ".txt": "table",
@@ -79,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--run-noise",
         metavar="X%",
         help="allowed for what differs from run to run where a side has a single run: standard "
-        "deviation (default 2%%)",
+        "deviation (default 3%%)",
     )
 
 
@@ -87,7 +87,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """Compares, writes, and judges the conditions."""
     from workbench.comparison.allowance import RUN_NOISE
     from workbench.comparison.compare import compare, measure
-    from workbench.comparison.gate import parse_condition
+    from workbench.comparison.gate import judge, parse_condition
     from workbench.comparison.selecting import select
     from workbench.comparison.stored_baseline import read_baseline, write_baseline
     from workbench.runs.store import RunStore
@@ -108,8 +108,12 @@ def execute(arguments: argparse.Namespace) -> int:
             return EXIT_OK
     only = arguments.metric and [*arguments.metric, *(each.metric for each in conditions)]
     comparison = compare(sides, run_noise=noise, only=only, problems=selection.problems)
-    _write(comparison, sides, kind, arguments.output)
-    return _gate(conditions, comparison)
+    judgements = judge(conditions, comparison) if conditions else ()
+    _write(comparison, sides, kind, arguments.output, judgements)
+    for judgement in judgements:
+        print(judgement.sentence, file=sys.stderr)
+    failed = any(judgement.holds == "yes" for judgement in judgements)
+    return EXIT_GATE_FAILED if failed else EXIT_OK
 
 
 def _format(arguments: argparse.Namespace) -> str:
@@ -133,12 +137,16 @@ def _share(text: str) -> float:
     except ValueError:
         share = -1.0
     if not 0 <= share <= 1:
-        raise SpecError(f"--run-noise {text}: a share from 0% to 100%, such as 2%")
+        raise SpecError(f"--run-noise {text}: a share from 0% to 100%, such as 3%")
     return share
 
 
 def _write(
-    comparison: Comparison, sides: Sequence[MeasuredSide], kind: str, output: Path | None
+    comparison: Comparison,
+    sides: Sequence[MeasuredSide],
+    kind: str,
+    output: Path | None,
+    judgements: Sequence[Judgement],
 ) -> None:
     if kind == "table" and output is None:
         from rich.console import Console
@@ -150,7 +158,7 @@ def _write(
         return
     from workbench.comparison.formats.every import write
 
-    written = write(comparison, [side.runs for side in sides], kind)
+    written = write(comparison, [side.runs for side in sides], kind, judgements)
     data = written.encode() if isinstance(written, str) else written
     if output is None:
         sys.stdout.buffer.write(data)
@@ -164,13 +172,3 @@ def _write(
     except OSError as error:
         raise StoreError(f"{output} can't be written: {error.strerror or error}") from None
     print(f"written to {output}", file=sys.stderr)
-
-
-def _gate(conditions: Sequence[Condition], comparison: Comparison) -> int:
-    from workbench.comparison.gate import judge
-
-    judgements = judge(conditions, comparison) if conditions else ()
-    for judgement in judgements:
-        print(judgement.sentence, file=sys.stderr)
-    failed = any(judgement.holds == "yes" for judgement in judgements)
-    return EXIT_GATE_FAILED if failed else EXIT_OK

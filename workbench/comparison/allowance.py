@@ -9,9 +9,9 @@ from typing import Any
 from workbench.analysis.lookup import at
 from workbench.comparison.compared_metrics import Metric
 
-RUN_NOISE = 0.02
+RUN_NOISE = 0.03
 """How much faster or slower all of a run's steps are than another's: the standard deviation of the
-logarithm. docs/compare.md says where it comes from."""
+logarithm. A quiet machine has less, a shared one more (docs/measurements.md)."""
 
 QUEUE_ELASTICITY = 8.0
 """By how many per cent a queue gets longer when every step takes 1 % longer: of simulated runs at

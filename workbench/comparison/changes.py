@@ -209,7 +209,10 @@ def _of_shares(metric: Metric, base: Figures, other: Figures) -> Change:
     )
     error = math.sqrt(variance) * metric.scale
     effect = Effect(False, second - first, error, min(one.degrees, two.degrees))
-    return _change(first, second, effect, "requests")
+    found = _change(first, second, effect, "requests")
+    assert found.interval is not None
+    possible = Interval(found.interval.low, min(found.interval.high, metric.scale - first))
+    return dataclasses.replace(found, interval=possible)
 
 
 # -- repeated runs ------------------------------------------------------------------------------

@@ -144,8 +144,8 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of a difference: what it is called, how much of the difference it is, in the metric's
-    unit, and its share of it (parts that go the other way have a negative share)."""
+    """A part of a difference: what it is called, how much of the difference it is, in the
+    explanation's unit, and its share of it (of parts that go the other way below 0)."""
 
     name: str
     difference: float
@@ -158,7 +158,7 @@ class Explanation:
 
     Attributes:
         side: which, from 1; metric: the metric's key; figure: such as "TTFT p99".
-        difference: what the parts sum to, in the metric's unit.
+        difference: what the parts sum to, in `unit`.
         parts: the largest first.
         sentence: all of it in words.
     """
@@ -169,6 +169,7 @@ class Explanation:
     difference: float
     parts: tuple[Part, ...]
     sentence: str
+    unit: str = "ms"
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ def _method(
     )
     if any(len(side.runs) == 1 for side in sides) and tested:
         allowed = (
-            f"{run_noise:.0%} (standard deviation) is allowed for it"
+            f"{run_noise:.0%} (standard deviation) is allowed for it, more of what holds a queue"
             if run_noise
             else "nothing is allowed for it"
         )
@@ -86,9 +86,11 @@ def _method(
         for family, _ in _FAMILIES
     }
     if any(counts.values()):
-        tests = " and ".join(f"{counts[family]} {what}" for family, what in _FAMILIES)
+        tests = " and ".join(
+            f"{counts[family]} {what}" for family, what in _FAMILIES if counts[family]
+        )
         said.append(
             f"Intervals are of 95 % each. Verdicts are corrected (Holm) for the {tests} that are "
-            "tested together: the chance of even one false one is at most 5 % in either group."
+            "tested together: the chance of even one false one is at most 5 % in each group."
         )
     return [Note("method", text) for text in said]

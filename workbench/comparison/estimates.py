@@ -188,7 +188,8 @@ def _resampled(
 
 def _interval(value: float, error: float, log_error: float | None, degrees: float) -> Interval:
     if log_error is None:
-        return t_interval(value, error, degrees)
+        plain = t_interval(value, error, degrees)
+        return Interval(max(0.0, plain.low), plain.high)  # nothing that is measured is below 0
     logs = t_interval(math.log(value), log_error, degrees)
     return Interval(math.exp(logs.low), math.exp(logs.high))
 

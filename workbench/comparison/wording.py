@@ -118,7 +118,7 @@ def basis_text(basis: Basis | None) -> str:
 def part_text(part: Part, unit: str) -> str:
     """A part of a difference: "queue: ▼ -180 ms, 93 %"."""
     arrow = SAME if part.difference == 0 else _arrow(part.difference)
-    share = "" if part.share is None else f", {100 * part.share:.0f} %"
+    share = "" if part.share is None else f", {round(100 * part.share)} %"
     return f"{part.name}: {arrow} {signed(part.difference)} {unit}".rstrip() + share
 
 
@@ -178,13 +178,18 @@ def signed_text(metric: Metric, change: Change | None) -> str:
     """The difference without an arrow: "+12.5", "0", or a dash."""
     if change is None:
         return MISSING
-    sign = "+" if change.difference > 0 else "-" if change.difference < 0 else ""
-    return sign + _number(metric, abs(change.difference))
+    shown = _number(metric, abs(change.difference))
+    if shown.startswith("<"):
+        return "±0"
+    return ("+" if change.difference > 0 else "-" if change.difference < 0 else "") + shown
 
 
 def signed(value: float) -> str:
-    """`number` with its sign: "+12.5", "-3.10", "0"."""
-    return number(value) if value == 0 else f"{'+' if value > 0 else '-'}{number(abs(value))}"
+    """`number` with its sign: "+12.5", "-3.10", "0"; what is too small to show is "±0"."""
+    shown = number(abs(value))
+    if shown.startswith("<"):
+        return "±0"
+    return shown if value == 0 else f"{'+' if value > 0 else '-'}{shown}"
 
 
 def _number(metric: Metric, value: float | None) -> str:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from profiles.expected import Expectation, ExpectedRatio
 from workbench.comparison.comparison import CONFIDENCE, TOO_NOISY_ABOVE, Comparison
-from workbench.comparison.intervals import detectable, t_reach, t_tail
+from workbench.comparison.intervals import detectable, t_interval, t_reach, t_tail
 from workbench.comparison.verdicts import holm
 
 DriftVerdict = Literal["as expected", "drifted", "can't tell"]
@@ -38,11 +38,12 @@ def ratios_of(comparison: Comparison, metrics: Sequence[str]) -> dict[str, Expec
         change = None if row is None else row.cells[1].change
         if change is None or change.effect is None or change.basis not in _BETWEEN_RUNS:
             continue
-        ratios, effect = change.ratio_interval, change.effect
-        if not effect.log or ratios is None:
+        effect = change.effect
+        if not effect.log:
             continue
+        logs = t_interval(effect.estimate, effect.error, effect.degrees)
         low, ratio, high = (
-            _rounded(value) for value in (ratios.low, math.exp(effect.estimate), ratios.high)
+            _rounded(math.exp(value)) for value in (logs.low, effect.estimate, logs.high)
         )
         if low > 0:
             n = min(len(side.runs) for side in comparison.sides)

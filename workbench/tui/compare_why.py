@@ -30,7 +30,7 @@ def why_text(comparison: Comparison, width: int, variables: Mapping[str, str]) -
     text = Text("\n".join((*tallies(comparison), "", "")))
     for explanation in comparison.explanations:
         text.append(f"{explanation.sentence}\n", "bold")
-        unit = _unit(comparison, explanation)
+        unit = explanation.unit
         _put_parts(text, explanation, unit, width, variables)
         text.append("\n")
     if not comparison.explanations:
@@ -41,11 +41,6 @@ def why_text(comparison: Comparison, width: int, variables: Mapping[str, str]) -
     text.append("\nSet up differently\n", variables["accent"])
     text.append(settings_text(comparison, len(comparison.settings), width))
     return text
-
-
-def _unit(comparison: Comparison, explanation: Explanation) -> str:
-    row = comparison.row(explanation.metric)
-    return "" if row is None else row.metric.unit
 
 
 def _put_parts(

@@ -208,7 +208,7 @@ def test_missing_runs_are_told_first(run):
 def test_what_single_runs_allow_for_is_told(run):
     pair = [side(run("a", ttfts(1))), side(run("b", ttfts(2)))]
     notes = " ".join(note.text for note in compare(pair).notes)
-    assert "2% (standard deviation) is allowed" in notes and "moving-block bootstrap" in notes
+    assert "3% (standard deviation) is allowed" in notes and "moving-block bootstrap" in notes
     assert "nothing is allowed" in " ".join(note.text for note in compare(pair, run_noise=0).notes)
 
 

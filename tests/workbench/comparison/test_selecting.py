@@ -57,7 +57,7 @@ def test_a_word_of_several_specs_is_a_side_for_each_in_the_order_of_the_runs(sto
     make(store, "a", "sweep:r2", rate=2.0)
     make(store, "b", "sweep:r4", rate=4.0)
     make(store, "c", "sweep:r2+1", rate=2.0, seed=1)
-    assert sides(select(["*"], store)) == {"sweep:r2": ["a", "c"], "sweep:r4": ["b"]}
+    assert sides(select(["*"], store)) == {"r2": ["a", "c"], "r4": ["b"]}
 
 
 def test_a_single_word_that_would_be_one_side_is_a_side_for_each_run(store):

@@ -39,7 +39,7 @@ def change(base, value, **more):
         (10, 22.5, "▲ +12.5"),
         (10, 6.9, "▼ -3.10"),
         (10, 10, "= 0"),
-        (1, 1.0004, "▲ +<0.001"),
+        (1, 1.0004, "▲ ±0"),
     ],
 )
 def test_differences_have_an_arrow_and_a_sign(base, value, text):

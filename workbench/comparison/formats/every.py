@@ -7,18 +7,23 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from workbench.comparison.comparison import Comparison
+    from workbench.comparison.gate import Judgement
     from workbench.comparison.measured import MeasuredRun
 
 FORMATS = ("table", "md", "csv", "json", "html", "latex", "parquet")
 
 
 def write(
-    comparison: Comparison, measured: Sequence[Sequence[MeasuredRun]], format: str
+    comparison: Comparison,
+    measured: Sequence[Sequence[MeasuredRun]],
+    format: str,
+    judgements: Sequence[Judgement] = (),
 ) -> str | bytes:
     """The comparison in one of `FORMATS`: text, or bytes of Parquet.
 
     Args:
         measured: the runs of each side, for the curves in HTML; none of a side that has none.
+        judgements: of the conditions that were asked, for Markdown and JSON.
 
     Raises:
         ValueError: no such format.
@@ -31,7 +36,7 @@ def write(
         case "md":
             from workbench.comparison.formats.markdown import write_markdown
 
-            return write_markdown(comparison)
+            return write_markdown(comparison, judgements)
         case "csv":
             from workbench.comparison.formats.delimited import write_csv
 
@@ -39,7 +44,7 @@ def write(
         case "json":
             from workbench.comparison.formats.json_text import write_json
 
-            return write_json(comparison)
+            return write_json(comparison, judgements)
         case "html":
             from workbench.comparison.formats.html import write_html
 

@@ -113,12 +113,10 @@ def _headlines(comparison: Comparison) -> str:
 def _why(comparison: Comparison) -> str:
     told = []
     for place, explanation in enumerate(comparison.explanations):
-        row = comparison.row(explanation.metric)
-        unit = row.metric.unit if row else ""
         label = comparison.sides[explanation.side].label
         caption = f"{explanation.figure} of {label}: parts of the difference"
         told.append(f"<p>{words(explanation.sentence)}</p>")
-        told.append(parts_table(explanation, unit, caption, f"why-{place}"))
+        told.append(parts_table(explanation, caption, f"why-{place}"))
     return "".join(told)
 
 

@@ -91,14 +91,14 @@ def pareto_table(found: Pareto) -> str:
     return simple_table("pareto-table", "Sides by throughput and latency", headings, rows, 2)
 
 
-def parts_table(explanation: Explanation, unit: str, caption: str, name: str) -> str:
+def parts_table(explanation: Explanation, caption: str, name: str) -> str:
     """The parts of a difference."""
     rows = [
         [part.name, signed(part.difference),
-         MISSING if part.share is None else f"{100 * part.share:.0f} %"]
+         MISSING if part.share is None else f"{round(100 * part.share)} %"]
         for part in explanation.parts
     ]  # fmt: skip
-    heading = f"Difference, {unit}" if unit else "Difference"
+    heading = f"Difference, {explanation.unit}" if explanation.unit else "Difference"
     return simple_table(name, caption, ["Part", heading, "Share"], rows, 2)
 
 

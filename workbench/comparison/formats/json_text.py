@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from workbench.comparison.comparison import CONFIDENCE, Comparison, Row
 from workbench.comparison.formats.flat_rows import finite
+from workbench.comparison.gate import Judgement
 
 SCHEMA = 1
 
 
-def write_json(comparison: Comparison) -> str:
+def write_json(comparison: Comparison, judgements: Sequence[Judgement] = ()) -> str:
     """Everything, unrounded; null where a figure is undefined or not finite. The first side is the
     baseline; the cells of a row are in the order of the sides."""
     content = {
@@ -34,6 +36,16 @@ def write_json(comparison: Comparison) -> str:
         "notes": [dataclasses.asdict(note) for note in comparison.notes],
         "rows": [_row(row) for row in comparison.rows],
         "explanations": [dataclasses.asdict(each) for each in comparison.explanations],
+        "conditions": [
+            {
+                "condition": judgement.condition.text,
+                "side": judgement.side,
+                "holds": judgement.holds,
+                "p": judgement.p,
+                "sentence": judgement.sentence,
+            }
+            for judgement in judgements
+        ],
     }
     return json.dumps(finite(content), indent=1, allow_nan=False) + "\n"
 

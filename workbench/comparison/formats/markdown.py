@@ -14,6 +14,7 @@ from workbench.comparison.formats.metric_lines import (
     headings_of,
     metric_lines,
 )
+from workbench.comparison.gate import Judgement
 from workbench.comparison.wording import legend, part_text, side_headings, tallies
 
 _SPECIAL = "\\`*_[]~|!{}"
@@ -23,12 +24,13 @@ _MOST_SETTINGS = 8
 _MOST_NAMED = 3
 
 
-def write_markdown(comparison: Comparison) -> str:
+def write_markdown(comparison: Comparison, judgements: Sequence[Judgement] = ()) -> str:
     """Loud notes, what differs, the headline verdicts and why; the long tables are folded up."""
     parts = [f"### {_escaped(' against '.join(_labels(comparison)))}"]
     parts += [f"> [!WARNING]\n> {_escaped(note.text)}" for note in comparison.notes if note.loud]
     parts.append(_set_up(comparison))
-    parts.append("\n".join(f"- {_escaped(tally)}" for tally in tallies(comparison)))
+    told = [*(judgement.sentence for judgement in judgements), *tallies(comparison)]
+    parts.append("\n".join(f"- {_escaped(each)}" for each in told))
     headlines = headline_rows(comparison)
     if headlines:
         parts.append(_metrics(comparison, headlines))
@@ -103,10 +105,10 @@ def _runs(comparison: Comparison) -> str:
 def _explanations(comparison: Comparison) -> str:
     lines = []
     for explanation in comparison.explanations:
-        row = comparison.row(explanation.metric)
-        unit = row.metric.unit if row else ""
         lines.append(f"- {_escaped(explanation.sentence)}")
-        lines += [f"  - {_escaped(part_text(part, unit))}" for part in explanation.parts]
+        lines += [
+            f"  - {_escaped(part_text(part, explanation.unit))}" for part in explanation.parts
+        ]
     return "#### Why\n\n" + "\n".join(lines)
 
 

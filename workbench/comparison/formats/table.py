@@ -183,8 +183,8 @@ def _wanted(
 def _explanations(comparison: Comparison) -> Group:
     lines = [Text("Why", "bold")]
     for explanation in comparison.explanations:
-        row = comparison.row(explanation.metric)
-        unit = row.metric.unit if row else ""
         lines.append(Text(f"- {plain(explanation.sentence)}"))
-        lines += [Text(f"    {plain(part_text(part, unit))}") for part in explanation.parts]
+        lines += [
+            Text(f"    {plain(part_text(part, explanation.unit))}") for part in explanation.parts
+        ]
     return Group(*lines)
