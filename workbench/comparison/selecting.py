@@ -10,6 +10,7 @@ from typing import Any
 
 from workbench.analysis.lookup import at
 from workbench.analysis.printable import plain
+from workbench.comparison.labels import unlike
 from workbench.comparison.loading import folder_record
 from workbench.comparison.records import RunRecord, SideRecords
 from workbench.errors import StoreError
@@ -53,7 +54,7 @@ def select(words: Sequence[str], store: RunStore, least: int = 2) -> Selection:
         sides += [(_label(word, side, alone=len(alike) == 1), side) for side in alike]
     if len(sides) < least:
         raise StoreError(_too_few(len(sides), least, problems))
-    labels = _unique(_without_common_part([label for label, _ in sides]))
+    labels = unlike([label for label, _ in sides])
     named = zip(labels, sides, strict=True)
     return Selection(
         tuple(SideRecords(label, side) for label, (_, side) in named),
@@ -138,28 +139,6 @@ def _label(word: str, side: Records, alone: bool) -> str:
     if len(side) > 1 and alone:
         return plain(Path(word).name or word)
     return plain(side[0].name)
-
-
-def _without_common_part(labels: Sequence[str]) -> list[str]:
-    """Without what comes before a colon where that is the same in all: "lab:caching:on" and
-    "lab:caching:off" are "on" and "off"."""
-    parts = [label.split(":") for label in labels]
-    while min(len(each) for each in parts) > 1 and len({each[0] for each in parts}) == 1:
-        parts = [each[1:] for each in parts]
-    shown = [":".join(each) for each in parts]
-    return shown if all(shown) and len(set(shown)) > 1 else list(labels)
-
-
-def _unique(labels: Sequence[str]) -> list[str]:
-    """The labels, those that were there before numbered from 2."""
-    taken: list[str] = []
-    for label in labels:
-        own, number = label, 1
-        while own in taken or (own != label and own in labels):
-            number += 1
-            own = f"{label} ({number})"
-        taken.append(own)
-    return taken
 
 
 def _too_few(sides: int, least: int, problems: Sequence[str]) -> str:

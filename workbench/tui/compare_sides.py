@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from workbench.comparison.labels import unlike
 from workbench.comparison.loading import FolderTables, stretches
 from workbench.comparison.records import RunRecord, SideRecords
 from workbench.runs.groups import member_of
@@ -46,14 +47,6 @@ def sides_of(views: Sequence[RunView], baseline: str | None) -> tuple[MarkedSide
     labels = unlike([_label(side) for side in together])
     sides = [MarkedSide(label, tuple(side)) for label, side in zip(labels, together, strict=True)]
     return tuple(sorted(sides, key=lambda side: side.first_id != baseline))
-
-
-def unlike(labels: Sequence[str]) -> tuple[str, ...]:
-    """The labels, numbered where one stands for several sides."""
-    return tuple(
-        f"{label} ({labels[: place + 1].count(label)})" if labels.count(label) > 1 else label
-        for place, label in enumerate(labels)
-    )
 
 
 class ViewTables:

@@ -3,6 +3,7 @@
 import pytest
 from recorded import recorded_run
 
+from workbench.comparison.labels import unlike
 from workbench.comparison.selecting import select
 from workbench.errors import StoreError
 from workbench.runs.annotations import Annotations, write_annotations
@@ -146,3 +147,11 @@ def test_a_hostile_name_steers_no_terminal(store):
     make(store, "a").update(name="x\x1b[2J")
     make(store, "b")
     assert all(label.isprintable() for label in sides(select(["a", "b"], store)))
+
+
+def test_labels_are_short_and_unlike():
+    assert unlike(["lab:caching:on", "lab:caching:off"]) == ["on", "off"]
+    assert unlike(["a:b", "a:c:d"]) == ["b", "c:d"]
+    assert unlike(["a:b", "a:b"]) == ["a:b", "a:b (2)"]
+    assert unlike(["a", "a:b"]) == ["a", "a:b"]
+    assert unlike(["x:"]) == ["x:"] and unlike([]) == []
