@@ -91,6 +91,7 @@ def _method(
         )
         said.append(
             f"Intervals are of 95 % each. Verdicts are corrected (Holm) for the {tests} that are "
-            "tested together: the chance of even one false one is at most 5 % in each group."
+            "tested together: the chance of even one false one is at most 5 % in each group. A "
+            "change whose own interval leaves out 0 may still be chance among so many."
         )
     return [Note("method", text) for text in said]

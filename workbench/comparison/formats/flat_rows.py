@@ -67,7 +67,7 @@ def flat_rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
                 "baseline": number == 0,
                 "run_ids": [run.run_id for run in side.runs],
             }
-            found = _of_metric(row) | who | _of_cell(cell) | _of_change(cell.change)
+            found = of_metric(row) | who | _of_cell(cell) | _of_change(cell.change)
             yield {column.name: finite(found.get(column.name)) for column in COLUMNS}
 
 
@@ -82,7 +82,8 @@ def finite(value: Any) -> Any:
     return value
 
 
-def _of_metric(row: Row) -> dict[str, Any]:
+def of_metric(row: Row) -> dict[str, Any]:
+    """What a row is of, as plain data."""
     metric = row.metric
     return {
         "metric": metric.key,

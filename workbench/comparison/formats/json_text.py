@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
-from typing import Any
 
-from workbench.comparison.comparison import CONFIDENCE, Comparison, Row
-from workbench.comparison.formats.flat_rows import finite
+from workbench.comparison.comparison import CONFIDENCE, Comparison
+from workbench.comparison.formats.flat_rows import finite, of_metric
 from workbench.comparison.gate import Judgement
 
 SCHEMA = 1
@@ -34,7 +33,10 @@ def write_json(comparison: Comparison, judgements: Sequence[Judgement] = ()) -> 
             for setting in comparison.settings
         ],
         "notes": [dataclasses.asdict(note) for note in comparison.notes],
-        "rows": [_row(row) for row in comparison.rows],
+        "rows": [
+            of_metric(row) | {"cells": [dataclasses.asdict(cell) for cell in row.cells]}
+            for row in comparison.rows
+        ],
         "explanations": [dataclasses.asdict(each) for each in comparison.explanations],
         "conditions": [
             {
@@ -48,17 +50,3 @@ def write_json(comparison: Comparison, judgements: Sequence[Judgement] = ()) -> 
         ],
     }
     return json.dumps(finite(content), indent=1, allow_nan=False) + "\n"
-
-
-def _row(row: Row) -> dict[str, Any]:
-    metric = row.metric
-    return {
-        "metric": metric.key,
-        "name": metric.name,
-        "group": metric.group,
-        "label": metric.label,
-        "unit": metric.unit,
-        "better": metric.better,
-        "family": metric.family,
-        "cells": [dataclasses.asdict(cell) for cell in row.cells],
-    }
