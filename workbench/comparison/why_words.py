@@ -16,6 +16,7 @@ _OPPOSED_FROM = 0.05
 _NAMED_FROM = 0.1
 _ALL_FROM = 0.995
 _MOST_NAMED = 3
+_MOST_SHARE = 3.0
 _IN_SECONDS_FROM = 10_000
 _NOTHING_MS = 1e-9
 _TIMES_FROM = 3
@@ -57,11 +58,14 @@ class Change:
 
 
 def parts_of(causes: Sequence[Cause]) -> tuple[Part, ...]:
-    """The causes as parts, the largest first; those of nothing at all are left out."""
+    """The causes as parts, the largest first; those of nothing at all are left out. Where parts
+    nearly make up for each other, shares of what is left say nothing, and are None."""
     total = sum(cause.difference_ms for cause in causes)
+    ordered = _largest_first(causes)
+    shared = ordered and abs(ordered[0].difference_ms) <= _MOST_SHARE * abs(total)
     return tuple(
-        Part(cause.name, cause.difference_ms, cause.difference_ms / total if total else None)
-        for cause in _largest_first(causes)
+        Part(cause.name, cause.difference_ms, cause.difference_ms / total if shared else None)
+        for cause in ordered
     )
 
 

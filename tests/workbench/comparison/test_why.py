@@ -16,6 +16,7 @@ from in_memory import record
 from workbench.comparison.measured import MeasuredRun
 from workbench.comparison.why import explanations
 from workbench.comparison.why_paired import paired_sentence
+from workbench.comparison.why_words import Cause, parts_of
 from workbench.errors import StoreError
 from workbench.runs.schema import REQUESTS
 
@@ -54,6 +55,13 @@ def test_every_stage_has_its_words():
     }  # fmt: skip
     assert sum(part.share for part in found.parts) == pytest.approx(1)
     assert "100 % higher than A's (60.0 → 120 ms); 17 % of it is " in found.sentence
+
+
+def test_parts_that_make_up_for_each_other_have_no_shares():
+    causes = [Cause("queue", 50.0, "", ""), Cause("prefill", -48.0, "", "")]
+    assert [part.share for part in parts_of(causes)] == [None, None]
+    causes = [Cause("queue", 50.0, "", ""), Cause("prefill", -25.0, "", "")]
+    assert [part.share for part in parts_of(causes)] == [2.0, -1.0]
 
 
 def test_figures_that_hardly_differ_have_no_shares():
