@@ -91,7 +91,8 @@ def _what(change: Change) -> str:
     if times >= _TIMES_FROM:
         return f"{whose} is {number(times)} times {change.base_label}'s {figures}"
     percent = 100 * abs(times - 1)
-    size = f"{percent:,.0f}" if percent >= 9.95 else f"{percent:.1f}"
+    size = f"{percent:.1f}" if percent < 9.95 or 99.5 <= percent < 100 else f"{percent:,.0f}"
+    size = "99.9" if size == "100.0" else size
     way = "higher" if change.difference_ms > 0 else "lower"
     return f"{whose} is {size} % {way} than {change.base_label}'s {figures}"
 

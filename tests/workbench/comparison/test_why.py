@@ -16,7 +16,7 @@ from in_memory import record
 from workbench.comparison.measured import MeasuredRun
 from workbench.comparison.why import explanations
 from workbench.comparison.why_paired import paired_sentence
-from workbench.comparison.why_words import Cause, parts_of
+from workbench.comparison.why_words import Cause, Change, parts_of, sentence
 from workbench.errors import StoreError
 from workbench.runs.schema import REQUESTS
 
@@ -55,6 +55,14 @@ def test_every_stage_has_its_words():
     }  # fmt: skip
     assert sum(part.share for part in found.parts) == pytest.approx(1)
     assert "100 % higher than A's (60.0 → 120 ms); 17 % of it is " in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("after", "said"), [(0.01, "99.9 % lower"), (0.3, "99.7 % lower"), (95.0, "5.0 % lower")]
+)
+def test_only_what_is_nothing_is_100_percent_lower(after, said):
+    change = Change("TTFT", "B", "A", 100.0, after)
+    assert said in sentence(change, [Cause("queue", after - 100.0, "is queue time", "")])
 
 
 def test_parts_that_make_up_for_each_other_have_no_shares():
