@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.comparison.formats.every import FORMATS
-from workbench.errors import EXIT_GATE_FAILED, EXIT_OK, SpecError, StoreError
+from workbench.errors import EXIT_GATE_FAILED, EXIT_OK, SpecError, StoreError, WorkbenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from workbench.comparison.compare import MeasuredSide
     from workbench.comparison.comparison import Comparison
@@ -95,25 +96,41 @@ def execute(arguments: argparse.Namespace) -> int:
     kind = _format(arguments)
     conditions = [parse_condition(text) for text in arguments.fail_if]
     noise = RUN_NOISE if arguments.run_noise is None else _share(arguments.run_noise)
-    stored = [] if arguments.baseline is None else [measure(read_baseline(arguments.baseline))]
-    alone = bool(stored or arguments.save_baseline)
+    kept = [] if arguments.baseline is None else [read_baseline(arguments.baseline)]
+    alone = bool(kept or arguments.save_baseline)
     selection = select(arguments.run, RunStore(), least=1 if alone else 2)
     for problem in selection.problems:
         print(f"workbench compare: {problem}", file=sys.stderr)
-    sides = [*stored, *(measure(side) for side in selection.sides)]
-    if arguments.save_baseline is not None:
-        write_baseline(arguments.save_baseline, sides[len(stored)])
-        print(f"baseline kept in {arguments.save_baseline}", file=sys.stderr)
-        if len(sides) < 2:
-            return EXIT_OK
-    only = arguments.metric and [*arguments.metric, *(each.metric for each in conditions)]
-    comparison = compare(sides, run_noise=noise, only=only, problems=selection.problems)
-    judgements = judge(conditions, comparison) if conditions else ()
-    _write(comparison, sides, kind, arguments.output, judgements)
+    with _as_runners_write():
+        sides = [measure(side) for side in (*kept, *selection.sides)]
+        if arguments.save_baseline is not None:
+            write_baseline(arguments.save_baseline, sides[len(kept)])
+            print(f"baseline kept in {arguments.save_baseline}", file=sys.stderr)
+            if len(sides) < 2:
+                return EXIT_OK
+        only = arguments.metric and [*arguments.metric, *(each.metric for each in conditions)]
+        comparison = compare(sides, run_noise=noise, only=only, problems=selection.problems)
+        judgements = judge(conditions, comparison) if conditions else ()
+        _write(comparison, sides, kind, arguments.output, judgements)
     for judgement in judgements:
         print(judgement.sentence, file=sys.stderr)
     failed = any(judgement.holds == "yes" for judgement in judgements)
     return EXIT_GATE_FAILED if failed else EXIT_OK
+
+
+@contextlib.contextmanager
+def _as_runners_write() -> Iterator[None]:
+    """What odd values in a record come to. Raises `StoreError` for them."""
+    try:
+        yield
+    except (WorkbenchError, UnicodeError):
+        raise
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        said = " ".join(f"{error!r:.200}".split())
+        raise StoreError(
+            f"one of these runs has a record that no runner writes ({said}); compare them two by "
+            "two to find it"
+        ) from None
 
 
 def _format(arguments: argparse.Namespace) -> str:

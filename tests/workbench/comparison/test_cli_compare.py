@@ -1,6 +1,7 @@
 """`workbench compare` as a user types it: sides, formats, gates, baselines, and what goes wrong."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -138,6 +139,26 @@ def test_an_output_that_can_not_be_written_is_told(tmp_path, capsys):
     output = tmp_path / "file" / "x.md"
     assert main(["compare", "calm", "busy", "--output", str(output)]) == 2
     assert "can't be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "summary",
+    [
+        {"load": {"fell_behind": True}},
+        {"window": {"start_ns": "x", "end_ns": None}},
+        {"window": [], "latency": 7},
+        {"latency": {"ttft_ms": {"p50": 3}}, "requests": {"measured": "many"}},
+    ],
+)
+def test_strange_records_are_told_or_compared(summary, home, tmp_path, capsys):
+    (calm,) = (home / "runs").glob("*-calm-0000")
+    strange = tmp_path / "strange"
+    shutil.copytree(calm, strange)
+    content = json.loads((strange / "run.json").read_text()) | {"summary": summary}
+    (strange / "run.json").write_text(json.dumps(content))
+    code = main(["compare", "calm", str(strange)])
+    said = capsys.readouterr().err
+    assert code == 0 or (code == 2 and "no runner writes" in said), said
 
 
 def test_comparing_imports_neither_torch_nor_textual(home):
