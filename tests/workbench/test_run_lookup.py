@@ -90,7 +90,12 @@ def test_a_path_means_a_run_or_the_runs_inside(store, tmp_path, monkeypatch):
         ("zzz*", "no run 'zzz"),
     ],
 )
-def test_a_word_that_means_nothing_is_told_with_what_is_near(store, word, message):
+def test_a_word_that_means_nothing_is_told_with_what_is_near(
+    store, word, message, tmp_path, monkeypatch
+):
+    inside = tmp_path / "empty" / "folder"
+    inside.mkdir(parents=True)
+    monkeypatch.chdir(inside)  # elsewhere ".." may hold runs
     with pytest.raises(StoreError, match=message):
         store.find_all(word)
 
