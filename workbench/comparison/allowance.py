@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from workbench.analysis.lookup import at
-from workbench.comparison.compared_metrics import Metric
+from workbench.comparison.compared_metrics import BY_LIMITS, Metric
 
 RUN_NOISE = 0.03
 """How much faster or slower all of a run's steps are than another's: the standard deviation of the
@@ -18,7 +18,6 @@ QUEUE_ELASTICITY = 8.0
 half to nine tenths of capacity 7 to 14 (docs/compare.md); in M/G/1, 2 + load ÷ (1 - load)."""
 
 _WITH_QUEUE = ("ttft_ms", "queue_ms", "e2e_ms")
-_BY_LIMITS = ("goodput", "attainment")
 
 
 def allowance(metric: Metric, summary: Mapping[str, Any] | None, run_noise: float) -> float:
@@ -32,7 +31,7 @@ def allowance(metric: Metric, summary: Mapping[str, Any] | None, run_noise: floa
 
 def _queued_share(metric: Metric, summary: Mapping[str, Any] | None) -> float:
     """The part of a figure that is time in the queue, 0 to 1."""
-    if metric.name in _BY_LIMITS:
+    if metric.name in BY_LIMITS:
         limits = at(summary, "objectives", "limits_ms") or {}
         column, figure = "ttft_ms", "mean"
         if not {"ttft", "e2e"} & set(limits):

@@ -13,6 +13,13 @@ from workbench.analysis.metrics import STAGES
 Better = Literal["lower", "higher"]
 Family = Literal["outcome", "cause"]
 
+BY_LIMITS = ("goodput", "attainment")
+"""Names of the metrics that the SLO decides."""
+BY_STATUS = ("failed", "rejected", "unfinished")
+"""Names of those that count requests which ended so."""
+BY_REQUEST = ("preemptions", "recomputed_tokens")
+"""Names of those that sum up a column of the requests."""
+
 
 @dataclass(frozen=True, slots=True)
 class Metric:

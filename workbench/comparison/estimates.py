@@ -14,7 +14,7 @@ import numpy as np
 
 from workbench.comparison.blocks import Floats, Weights, resampling_weights
 from workbench.comparison.cells import DistributionCells, RatioCells
-from workbench.comparison.compared_metrics import Metric
+from workbench.comparison.compared_metrics import BY_REQUEST, BY_STATUS, Metric
 from workbench.comparison.intervals import (
     Interval,
     order_statistic_shares,
@@ -25,7 +25,7 @@ from workbench.comparison.intervals import (
 from workbench.comparison.measured import MeasuredRun
 from workbench.comparison.sources import Cells, CellSource
 
-COUNTS = ("failed", "rejected", "unfinished", "preemptions", "recomputed_tokens")
+COUNTS = (*BY_STATUS, *BY_REQUEST)
 SHARES = ("attainment",)
 _WEAK_TAIL = 10.0
 """Where fewer samples than this, as independent ones, lie beyond a percentile, its bootstrap knows

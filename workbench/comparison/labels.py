@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from workbench.runs.groups import member_of
+
+
+def label_of(contents: Sequence[Mapping[str, Any]], several: str = "") -> str:
+    """What a side is called, from the `run.json` of its runs: by their common name, their group,
+    else `several` where that is given, else by the first run's name or id."""
+    names = {str(content.get("name") or "") for content in contents}
+    members = [member_of(content) for content in contents]
+    groups = {None if member is None else member.id for member in members}
+    if len(names) == 1 and (name := names.pop()):
+        return name
+    if len(contents) > 1 and len(groups) == 1 and (group := groups.pop()):
+        return group
+    return several or str(contents[0].get("name") or contents[0]["run_id"])
 
 
 def unlike(labels: Sequence[str]) -> list[str]:

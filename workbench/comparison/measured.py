@@ -11,6 +11,7 @@ import polars as pl
 from engines.options import REMOTE
 from workbench.analysis.lookup import at
 from workbench.analysis.metrics import Window, request_metrics
+from workbench.analysis.steps import timed_steps
 from workbench.analysis.summary import summarise
 from workbench.comparison.records import NoTables, RunRecord
 from workbench.errors import StoreError
@@ -65,8 +66,9 @@ class MeasuredRun:
         )
 
     def load(self) -> None:
-        """Reads requests and steps, so that several threads may then use them."""
-        self._frames = _Frames(*self._read())
+        """Reads requests and steps, once, so that several threads may then use them."""
+        if self._frames is None:
+            self._frames = self._read()
 
     @property
     def every_request(self) -> pl.DataFrame:
@@ -86,24 +88,24 @@ class MeasuredRun:
 
     @property
     def steps(self) -> pl.DataFrame:
-        """The steps that ended inside the window, in order."""
+        """The steps that ended inside the window, in order, with the columns of
+        `steps.timed_steps`."""
         return self._loaded.steps
 
     @property
     def _loaded(self) -> _Frames:
-        if self._frames is None:
-            self.load()
+        self.load()
         assert self._frames is not None
         return self._frames
 
-    def _read(self) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    def _read(self) -> _Frames:
         every_request = _by(self.table(REQUESTS, _REQUEST_COLUMNS), "request_id")
         every_step = _by(self.table(STEPS, _STEP_COLUMNS), "step")
         requests, steps = every_request.clear(), every_step.clear()
         if self.window is not None:
             requests = every_request.filter(self.window.holds("scheduled_ns"))
             steps = every_step.filter(self.window.holds("end_ns"))
-        return every_request, request_metrics(requests), every_step, steps
+        return _Frames(every_request, request_metrics(requests), every_step, timed_steps(steps))
 
     def emission_parts(self, most_rows: int) -> list[pl.DataFrame]:
         """See `RunTables`."""

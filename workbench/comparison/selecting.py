@@ -10,7 +10,7 @@ from typing import Any
 
 from workbench.analysis.lookup import at
 from workbench.analysis.printable import plain
-from workbench.comparison.labels import unlike
+from workbench.comparison.labels import label_of, unlike
 from workbench.comparison.loading import folder_record
 from workbench.comparison.records import RunRecord, SideRecords
 from workbench.errors import StoreError
@@ -129,16 +129,9 @@ def _said(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _label(word: str, side: Records, alone: bool) -> str:
-    """What a side is called: by the runs' common name, their group, or else the word."""
-    names = {str(record.content.get("name") or "") for record in side}
-    groups = {_group_of(record) for record in side}
-    if len(names) == 1 and (name := names.pop()):
-        return plain(name)
-    if len(side) > 1 and len(groups) == 1 and (group := groups.pop()):
-        return plain(group)
-    if len(side) > 1 and alone:
-        return plain(Path(word).name or word)
-    return plain(side[0].name)
+    """What a side is called; several runs that have nothing in common, by their word."""
+    several = (Path(word).name or word) if len(side) > 1 and alone else ""
+    return plain(label_of([record.content for record in side], several))
 
 
 def _too_few(sides: int, least: int, problems: Sequence[str]) -> str:

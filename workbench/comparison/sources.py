@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,19 +11,20 @@ import polars as pl
 from workbench.analysis.lookup import at
 from workbench.analysis.metrics import NS_PER_MS, PER_REQUEST, emission_gaps
 from workbench.analysis.objectives import meets_every
-from workbench.analysis.steps import timed_steps
 from workbench.comparison.blocks import LEAST_SAMPLES, MOST_CELLS, Floats
 from workbench.comparison.cells import DistributionCells, Ints, RatioCells
-from workbench.comparison.compared_metrics import Metric
+from workbench.comparison.compared_metrics import (
+    BY_LIMITS,
+    BY_REQUEST,
+    BY_STATUS,
+    Metric,
+)
 from workbench.comparison.measured import MeasuredRun
 from workbench.comparison.time_grid import TimeGrid
 
 _MOST_EMISSIONS = 500_000
 _GAPS = ("itl_ms", "itl_per_token_ms")
 _STEP_COLUMNS = {"all": "duration_ms", "schedule_ms": "schedule_ms", "host_gap_ms": "gap_ms"}
-_BY_LIMITS = ("goodput", "attainment")
-_BY_STATUS = ("failed", "rejected", "unfinished")
-_BY_REQUEST = ("preemptions", "recomputed_tokens")
 
 Cells = DistributionCells | RatioCells
 
@@ -69,15 +69,14 @@ class CellSource:
             return column, lambda: self._of_steps(_STEP_COLUMNS[column])
         flows: dict[str, Callable[[], Cells | None]] = {
             "output_throughput": self._output_rate,
-            "prompt_throughput": self._prompt_rate,
             "request_throughput": self._request_rate,
             "prefix_hits": self._prefix_hits,
         }
-        if metric.name in _BY_LIMITS:
+        if metric.name in BY_LIMITS:
             return "met", self._met
-        if metric.name in _BY_STATUS:
+        if metric.name in BY_STATUS:
             return metric.name, partial(self._with_status, metric.name)
-        if metric.name in _BY_REQUEST:
+        if metric.name in BY_REQUEST:
             return metric.name, partial(self._summed, metric.name)
         return metric.name, flows.get(metric.name)
 
@@ -130,35 +129,28 @@ class CellSource:
         assert window is not None
         return TimeGrid(window, min(self._run.requests.height, most))
 
-    def _flow(self, times_ns: Ints, amounts: Any = None) -> RatioCells:
-        grid = self._grid()
-        per_cell = np.bincount(grid.cells_of(times_ns), amounts, grid.edges_ns.size - 1)
-        return RatioCells(per_cell.astype(np.float64), np.ones(per_cell.size), len(times_ns))
-
     def _output_rate(self) -> RatioCells | None:
         tokens = self._grid().output_tokens(self._run.every_request)
         return RatioCells(tokens, np.ones(tokens.size), tokens.size) if tokens.any() else None
-
-    def _prompt_rate(self) -> RatioCells | None:
-        steps = self._run.steps
-        if not steps.height:
-            return None
-        return self._flow(steps["end_ns"].to_numpy(), steps["prefill_tokens"].to_numpy())
 
     def _request_rate(self) -> RatioCells | None:
         window = self._run.window
         assert window is not None
         ended = self._run.requests.filter(window.holds("finished_ns") & (pl.col("status") == "ok"))
-        return self._flow(ended["finished_ns"].to_numpy()) if ended.height else None
+        if not ended.height:
+            return None
+        grid = self._grid()
+        cells = grid.cells_of(ended["finished_ns"].to_numpy())
+        per_cell = np.bincount(cells, minlength=grid.edges_ns.size - 1).astype(np.float64)
+        return RatioCells(per_cell, np.ones(per_cell.size), ended.height)
 
     def _of_steps(self, column: str) -> Cells | None:
         steps = self._run.steps
         if not steps.height:
             return None
         grid = self._grid(min(steps.height, MOST_CELLS))
-        timed = timed_steps(steps)
-        values = timed[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-        cells = grid.cells_of(timed["end_ns"].to_numpy())
+        values = steps[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        cells = grid.cells_of(steps["end_ns"].to_numpy())
         return _distribution(cells, values, grid.edges_ns.size - 1)
 
     def _of_gaps(self, column: str) -> Cells | None:

@@ -13,7 +13,7 @@ from typing import Any
 from workbench.errors import EXIT_BAD_USE, SpecError, StoreError
 from workbench.launch.interruption import Interruption, run_to_end
 from workbench.launch.launcher import Runner, create_run
-from workbench.runs.folder import RunFolder, new_run_id
+from workbench.runs.folder import RunFolder, check_is_free, new_run_id
 from workbench.runs.groups import GroupMember
 from workbench.runs.store import RunStore
 from workbench.spec import RunSpec, parse_spec
@@ -120,7 +120,10 @@ def run_group(
     """
     member_spec(spec, repeats)
     if out is not None:
-        _check_is_free(out)
+        try:
+            check_is_free(out)
+        except OSError as error:
+            raise StoreError(f"{out} can't be read: {error.strerror}") from None
     ended: list[EndedRun] = []
     rate_per_s, failures = None, 0
     for number in range(1, repeats + 1):
@@ -140,14 +143,3 @@ def run_group(
         rate_per_s = calibrated_rate(run.content) or rate_per_s
         failures = 0 if run.content["state"] == "finished" else failures + 1
     return tuple(ended)
-
-
-def _check_is_free(out: Path) -> None:
-    try:
-        taken = out.exists() and (not out.is_dir() or any(out.iterdir()))
-    except OSError as error:
-        raise StoreError(f"{out} can't be read: {error.strerror}") from None
-    if taken:
-        raise StoreError(
-            f"{out} exists and is not an empty folder; choose another --out, or remove it"
-        )

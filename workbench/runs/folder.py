@@ -84,10 +84,7 @@ class RunFolder:
         folder = cls(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            if path.exists() and (not path.is_dir() or any(path.iterdir())):
-                raise StoreError(
-                    f"{path} exists and is not an empty folder; choose another --out, or remove it"
-                )
+            check_is_free(path)
             path.mkdir(mode=0o700, exist_ok=True)
             path.chmod(0o700)
             folder.segments.mkdir(mode=0o700)
@@ -201,6 +198,19 @@ class RunFolder:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
+
+
+def check_is_free(path: Path) -> None:
+    """Whether a folder can be made at `path`, or an empty one is there.
+
+    Raises:
+        StoreError: something else is there.
+        OSError: it can't be looked at.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise StoreError(
+            f"{path} exists and is not an empty folder; choose another --out, or remove it"
+        )
 
 
 def _is_deep(content: dict[str, Any]) -> bool:

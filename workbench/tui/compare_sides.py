@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from workbench.comparison.labels import unlike
+from workbench.comparison.labels import label_of, unlike
 from workbench.comparison.loading import FolderTables, stretches
 from workbench.comparison.records import RunRecord, SideRecords
 from workbench.runs.groups import member_of
@@ -44,7 +44,7 @@ def sides_of(views: Sequence[RunView], baseline: str | None) -> tuple[MarkedSide
         member = member_of(view.content)
         groups.setdefault(str(view.folder.path) if member is None else member.id, []).append(view)
     together = list(groups.values()) if len(groups) > 1 else [[view] for view in views]
-    labels = unlike([_label(side) for side in together])
+    labels = unlike([label_of([view.content for view in side]) for side in together])
     sides = [MarkedSide(label, tuple(side)) for label, side in zip(labels, together, strict=True)]
     return tuple(sorted(sides, key=lambda side: side.first_id != baseline))
 
@@ -72,17 +72,6 @@ class ViewTables:
             return FolderTables(self._view.folder).emission_parts(most_rows)
         every = self.table(EMISSIONS)
         return [every.slice(start, rows) for start, rows in stretches(every.height, most_rows)]
-
-
-def _label(side: Sequence[RunView]) -> str:
-    contents = [view.content for view in side]
-    names = {str(content.get("name") or "") for content in contents}
-    member = member_of(contents[0])
-    if len(names) == 1 and (name := names.pop()):
-        return name
-    if len(side) > 1 and member is not None:
-        return member.id
-    return str(contents[0].get("name") or contents[0]["run_id"])
 
 
 def _record(view: RunView) -> RunRecord:
