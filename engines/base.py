@@ -143,7 +143,7 @@ class EngineEvent:
 
 
 NO_STEP = -1
-"""The index of a `StepResult` that is no step of a worker."""
+"""The index of a `StepResult` that tells of no computed step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,18 +153,25 @@ class StepResult:
     Attributes:
         index: from 0, without gaps; `NO_STEP` for what a remote server was seen to do meanwhile,
             which is no step of ours: it has emissions with stamps of their own, records and
-            events, and the rest is 0.
-        kind: "prefill", "decode" or "mixed"; "remote" for no step.
-        schedule_ns: host time spent on planning before `start_ns`.
-        start_ns, end_ns: from the first launch until the sampled tokens are on the host.
+            events, and the rest is 0; and for requests that failed as no step could be computed.
+        kind: "prefill", "decode" or "mixed"; "remote" or "none" for no step.
+        schedule_ns: host time spent on planning it.
+        start_ns, end_ns: from its launch until the sampled tokens are on the host. A step that
+            was launched while the one before it ran starts when that one ended, so that steps
+            never overlap and their durations sum to no more than the time that went by.
         emitted_ids: int64 `[n]`, requests that got tokens; `emitted_tokens`: int64 `[n]`, how many.
         emitted_ns: int64 `[n]`, when each of them did; None where all did at `end_ns`.
-        running, waiting: requests after the step.
-        live_blocks, cached_blocks: of the KV pool, after the step.
+        running, waiting: requests after the step; who entered the one that is in flight by then
+            is running.
+        live_blocks, cached_blocks: of the KV pool, after the step and with what that one holds.
         records: requests that ended in this step.
         worker: which worker computed it, from 0.
         blocked: why the first waiting request was left out when it was planned: "seqs", "tokens",
             "blocks", "batch" or "preempted", as `Scheduler.blocked` has it; "" where nobody was.
+        launch_ns: host time spent on launching it, after its planning; -1 where it isn't known.
+        gpu_start_ns, gpu_end_ns: when the GPU began with it and was done; -1 where there is none.
+        planned_ns: when its planning began, before the end of the step before it where they
+            overlap; -1 where it isn't known.
     """
 
     index: int
@@ -186,6 +193,10 @@ class StepResult:
     emitted_ns: npt.NDArray[np.int64] | None = None
     worker: int = 0
     blocked: str = ""
+    launch_ns: int = -1
+    gpu_start_ns: int = -1
+    gpu_end_ns: int = -1
+    planned_ns: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +250,7 @@ class Engine(ABC):
     @property
     @abstractmethod
     def has_work(self) -> bool:
-        """Whether a request is waiting or running."""
+        """Whether a request is waiting or running, or a step in flight."""
 
     @property
     @abstractmethod
@@ -255,11 +266,14 @@ class Engine(ABC):
     def cancel(
         self, request_id: int, status: Status = Status.CANCELLED, reason: str = ""
     ) -> RequestRecord | None:
-        """Ends a request between two steps and frees its blocks; None if it isn't here."""
+        """Ends a request between two steps and frees its blocks; None if it isn't here.
+
+        What a step in flight computes for it is dropped, and its stamps are those that it had.
+        """
 
     @abstractmethod
     def step(self, until_ns: int | None = None) -> StepResult | None:
-        """Computes one step; None if there was nothing to compute.
+        """Computes one step, or gets the end of one in flight; None if there was nothing to do.
 
         `until_ns` is when the next request is due. An engine that computes pays no heed to it;
         one that waits for others (a remote server) comes back by then.

@@ -15,3 +15,13 @@ class ModelError(EngineError):
 
 class IntegrityError(EngineError):
     """An invariant of the block pool or scheduler does not hold: a bug, never a user's fault."""
+
+
+class StepOutOfMemory(EngineError):  # noqa: N818
+    """A step's compute didn't fit into the device's memory; nothing of it counts."""
+
+    def __init__(self, num_tokens: int, detail: str) -> None:
+        super().__init__(
+            f"out of memory in a step of {num_tokens:,} tokens ({detail.strip()}); take a smaller "
+            "--max-num-batched-tokens, --max-num-seqs or KV pool"
+        )

@@ -1,8 +1,9 @@
-"""One device's share of an engine: weights, the KV tensor, and one step of compute. No policy."""
+"""One device's share of an engine: weights, the KV cache, and one step of compute. No policy."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -10,33 +11,88 @@ import torch
 
 from engines.attention.base import AttentionBackend, StepLayout
 from engines.compute.sampling import SamplingBatch, sample
+from engines.errors import StepOutOfMemory
+from engines.kv_cache import KVCache
 from engines.models.decoder import Decoder
 from engines.scheduling.plan import StepPlan
 from engines.scheduling.sequence import SequenceTable
 from profiles.ranges import Ranges
 
+UNKNOWN_NS = -1
+"""A stamp of the device's that nobody took."""
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """What came of a step.
+
+    Attributes:
+        tokens: int32, one for each row of the plan that samples.
+        gpu_start_ns, gpu_end_ns: when the device began and ended it, on the run's clock;
+            `UNKNOWN_NS` where no device keeps time.
+    """
+
+    tokens: npt.NDArray[np.int32]
+    gpu_start_ns: int = UNKNOWN_NS
+    gpu_end_ns: int = UNKNOWN_NS
+
 
 class Worker(Protocol):
-    """Computes a planned step."""
+    """Computes planned steps, in the order in which they are launched.
+
+    Attributes:
+        overlaps: whether `launch` comes back before the step is computed, so that the next one
+            may be planned and launched meanwhile.
+    """
+
+    overlaps: bool
+
+    def launch(self, plan: StepPlan, table: SequenceTable) -> Any:
+        """Begins a step; what it returns goes to `collect`.
+
+        Raises:
+            StepOutOfMemory: the step didn't fit; nothing of it counts.
+        """
+
+    def collect(self, launched: Any) -> Computed:
+        """Waits until a step's tokens are on the host. Steps are collected in order."""
 
     def execute(self, plan: StepPlan, table: SequenceTable) -> npt.NDArray[np.int32]:
-        """The sampled tokens, on the host: int32, one for each row of `plan` that samples."""
+        """Launches a step, waits for it and returns its tokens."""
 
     def close(self) -> None:
         """Gives the device's memory back."""
 
 
-def allocate_kv(decoder: Decoder, num_blocks: int, block_size: int) -> torch.Tensor:
-    """Zeros `[layers, 2, blocks, block_size, kv_heads, head_dim]` beside the weights."""
+def allocate_kv(
+    decoder: Decoder, num_blocks: int, block_size: int, dtype: torch.dtype | None = None
+) -> KVCache:
+    """An empty cache beside the weights; in their dtype unless another is given."""
     c = decoder.config
-    shape = (c.num_layers, 2, num_blocks, block_size, c.num_kv_heads, c.head_dim)
-    return torch.zeros(shape, dtype=decoder.embed.dtype, device=decoder.embed.device)
+    return KVCache.allocate(
+        c.num_layers,
+        num_blocks,
+        block_size,
+        c.num_kv_heads,
+        c.head_dim,
+        dtype or decoder.embed.dtype,
+        decoder.embed.device,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StepTokens:
+    """A step's tokens, int64 `[tokens]` each: ids, positions, and slots in the KV cache."""
+
+    ids: npt.NDArray[np.int64]
+    positions: npt.NDArray[np.int64]
+    slots: npt.NDArray[np.int64]
 
 
 def step_layout(
     plan: StepPlan, table: SequenceTable, block_size: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], StepLayout]:
-    """Token ids and positions, int64 `[tokens]`, and how the step's tokens lie."""
+) -> tuple[StepTokens, StepLayout]:
+    """A step's tokens, and how they lie."""
     rows, new, computed = plan.rows, plan.num_new_tokens, plan.num_computed
     if plan.num_decodes == len(rows):
         token_rows, positions = rows, computed
@@ -47,66 +103,84 @@ def step_layout(
     contexts = computed + new
     tables = table.block_tables[rows, : -(-int(contexts.max()) // block_size)]
     blocks = table.block_tables[token_rows, positions // block_size].astype(np.int64)
-    layout = StepLayout(
-        query_lens=new,
-        context_lens=contexts,
-        block_tables=tables,
-        slots=blocks * block_size + positions % block_size,
-        num_decodes=plan.num_decodes,
+    tokens = StepTokens(
+        table.token_ids[token_rows, positions].astype(np.int64),
+        positions,
+        blocks * block_size + positions % block_size,
     )
-    return table.token_ids[token_rows, positions].astype(np.int64), positions, layout
+    return tokens, StepLayout(new, contexts, tables, plan.num_decodes)
 
 
 class TorchWorker:
-    """A decoder and its KV tensor on one device, in eager torch. Satisfies `Worker`."""
+    """A decoder and its KV cache on one device, in eager torch. Satisfies `Worker`."""
+
+    overlaps = False
 
     def __init__(
         self,
         decoder: Decoder,
-        kv: torch.Tensor,
+        kv: KVCache,
         attention: AttentionBackend,
         ranges: Ranges,
     ) -> None:
         self.decoder = decoder
         self.kv = kv
         self.attention = attention
-        self.block_size = kv.shape[3]
-        self.device = kv.device
+        self.block_size = kv.block_size
+        self.device = kv.data.device
         colors = {"prefill": "green", "decode": "blue", "mixed": "cyan"}
         self._spans = {kind: ranges.span(kind, color) for kind, color in colors.items()}
         self._sample_span = ranges.span("sample", "yellow")
 
-    @torch.inference_mode()
+    def launch(self, plan: StepPlan, table: SequenceTable) -> Computed:
+        """Computes the step at once."""
+        try:
+            return Computed(self._compute(plan, table))
+        except torch.OutOfMemoryError as error:
+            raise StepOutOfMemory(plan.num_tokens, str(error)) from error
+
+    def collect(self, launched: Computed) -> Computed:
+        return launched
+
     def execute(self, plan: StepPlan, table: SequenceTable) -> npt.NDArray[np.int32]:
-        token_ids, positions, layout = step_layout(plan, table, self.block_size)
+        return self.collect(self.launch(plan, table)).tokens
+
+    @torch.inference_mode()
+    def _compute(self, plan: StepPlan, table: SequenceTable) -> npt.NDArray[np.int32]:
+        tokens, layout = step_layout(plan, table, self.block_size)
         with self._spans[plan.kind]:
-            step = self.attention.begin_step(layout)
-            hidden = self.decoder(
-                torch.from_numpy(token_ids).to(self.device),
-                torch.from_numpy(positions).to(self.device),
+            hidden, delta = self.decoder(
+                torch.from_numpy(tokens.ids).to(self.device),
+                torch.from_numpy(tokens.positions).to(self.device),
+                torch.from_numpy(tokens.slots).to(self.device),
                 self.attention,
                 self.kv,
-                step,
+                self.attention.begin_step(layout),
             )
         if not plan.samples.any():
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)  # the step's end is the end of its compute
             return np.empty(0, np.int32)
         with self._sample_span:
-            last = np.cumsum(plan.num_new_tokens)[plan.samples] - 1
-            logits = self.decoder.logits(hidden[torch.from_numpy(last).to(self.device)])
-            rows = plan.rows[plan.samples]
-            batch = SamplingBatch(
-                table.temperature[rows],
-                table.top_k[rows],
-                table.top_p[rows],
-                table.seed[rows],
-                table.num_tokens[rows],
-            )
-            tokens: npt.NDArray[np.int32] = sample(logits, batch).cpu().numpy().astype(np.int32)
-        return tokens
+            last = torch.from_numpy(np.cumsum(plan.num_new_tokens)[plan.samples] - 1)
+            last = last.to(self.device)
+            logits = self.decoder.logits(hidden[last], delta[last])
+            batch = sampling_batch(plan.rows[plan.samples], table)
+            drawn: npt.NDArray[np.int32] = sample(logits, batch).cpu().numpy().astype(np.int32)
+        return drawn
 
     def close(self) -> None:
         del self.decoder, self.kv
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+
+
+def sampling_batch(rows: npt.NDArray[np.int64], table: SequenceTable) -> SamplingBatch:
+    """How the next token of each of `rows` is to be sampled."""
+    return SamplingBatch(
+        table.temperature[rows],
+        table.top_k[rows],
+        table.top_p[rows],
+        table.seed[rows],
+        table.num_tokens[rows],
+    )

@@ -12,12 +12,9 @@ A block is free, live (shared is live with more than one reference) or cached, n
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
-
-import numpy as np
-import numpy.typing as npt
+from hashlib import blake2b
 
 from engines.errors import EngineConfigError, IntegrityError
 from engines.scheduling.hotness import FALLS, RISES, Hotness
@@ -26,9 +23,10 @@ NULL_BLOCK = 0
 ROOT_HASH = b"workbench.kv"
 
 
-def chain_hash(parent: bytes, token_ids: npt.NDArray[np.int32]) -> bytes:
-    """The name of a full block's content: its tokens and, through `parent`, all before it."""
-    return hashlib.blake2b(parent + token_ids.tobytes(), digest_size=16).digest()
+def chain_hash(parent: bytes, token_ids: bytes) -> bytes:
+    """The name of a full block's content: its tokens, int32 as bytes, and through `parent` all
+    before it."""
+    return blake2b(parent + token_ids, digest_size=16).digest()
 
 
 class BlockPool:
@@ -139,6 +137,18 @@ class BlockPool:
             raise IntegrityError("a KV block was allocated although none is available")
         self._refcounts[block] = 1
         return block
+
+    def allocate_many(self, count: int) -> list[int]:
+        """As many private blocks. Raises as `allocate` does."""
+        if count > len(self._free):
+            return [self.allocate() for _ in range(count)]
+        at = len(self._free) - count
+        blocks = self._free[at:]
+        del self._free[at:]
+        for block in blocks:
+            self._refcounts[block] = 1
+        blocks.reverse()
+        return blocks
 
     def publish(self, block: int, content: bytes) -> None:
         """Names a full, computed block so that later prompts can share it.

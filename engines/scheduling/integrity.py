@@ -10,6 +10,9 @@ from engines.errors import IntegrityError
 from engines.scheduling.blocks import NULL_BLOCK, BlockPool
 from engines.scheduling.sequence import Sequence, SequenceTable, Status
 
+MOST_IN_FLIGHT = 2
+"""Steps that may be launched and not settled at once: one runs while the next one is launched."""
+
 
 def check_sequences(running: Row[Sequence], table: SequenceTable, pool: BlockPool) -> None:
     """Verifies the pool and the table against the running sequences.
@@ -27,6 +30,12 @@ def check_sequences(running: Row[Sequence], table: SequenceTable, pool: BlockPoo
             raise IntegrityError(f"request {name}: its row holds another sequence")
         if not 0 <= computed < known <= sequence.max_tokens_total:
             raise IntegrityError(f"request {name}: {computed} computed of {known} tokens")
+        settled = int(table.num_settled[row])
+        if not sequence.num_prompt <= settled <= known <= settled + MOST_IN_FLIGHT:
+            raise IntegrityError(f"request {name}: {settled} of {known} tokens settled")
+        # The last settled token was sampled, not computed, once the prompt is behind.
+        if sequence.num_published * size > settled - (settled > table.prefill_target[row]):
+            raise IntegrityError(f"request {name}: published blocks that are not settled")
         if len(sequence.blocks) != table.num_blocks[row] or np.any(
             table.block_tables[row, : len(sequence.blocks)] != sequence.blocks
         ):

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from engines.scheduling.decodes import Decodes
 from engines.scheduling.sequence import Sequence, SequenceTable
 
 
 @dataclass(slots=True)
 class StepPlan:
     """One step: rows of the sequence table and how far each is computed in it.
+
+    The arrays are shared with other plans and never written.
 
     Attributes:
         rows: int64 `[n]`, decodes first.
@@ -21,6 +24,8 @@ class StepPlan:
         samples: bool `[n]`, whether the row's last token yields a new one.
         num_decodes: how many of the first rows are decodes.
         num_tokens: all new tokens.
+        epochs: int64 `[n]`, the rows' epochs; a row that has another one when the step is settled
+            holds another sequence, or none.
     """
 
     rows: npt.NDArray[np.int64]
@@ -29,10 +34,18 @@ class StepPlan:
     samples: npt.NDArray[np.bool_]
     num_decodes: int
     num_tokens: int
+    epochs: npt.NDArray[np.int64]
 
     @property
     def num_prefill_tokens(self) -> int:
         return self.num_tokens - self.num_decodes
+
+    @property
+    def num_samples(self) -> int:
+        """Tokens that the step yields."""
+        if self.num_decodes == len(self.rows):
+            return self.num_decodes
+        return int(np.count_nonzero(self.samples))
 
     @property
     def kind(self) -> str:
@@ -41,26 +54,60 @@ class StepPlan:
             return "prefill"
         return "decode" if self.num_decodes == len(self.rows) else "mixed"
 
+    def only(self, kept: npt.NDArray[np.bool_]) -> StepPlan:
+        """The plan's rows that `kept` marks."""
+        new = self.num_new_tokens[kept]
+        return StepPlan(
+            self.rows[kept],
+            new,
+            self.num_computed[kept],
+            self.samples[kept],
+            int(np.count_nonzero(kept[: self.num_decodes])),
+            int(new.sum()),
+            self.epochs[kept],
+        )
+
 
 def plan_of(
-    decodes: npt.NDArray[np.int64], chunks: list[tuple[int, int]], table: SequenceTable
+    decodes: Decodes | None, chunks: list[tuple[int, int]], table: SequenceTable
 ) -> StepPlan | None:
     """The plan for rows that decode and for chunks (row, new tokens); None if there are none."""
-    num_decodes = len(decodes)
+    num_decodes = 0 if decodes is None else len(decodes.rows)
     if not chunks:
-        if not num_decodes:
+        if decodes is None or not num_decodes:
             return None
-        ones = np.ones(num_decodes, np.int64)
-        computed = table.num_computed[decodes]
         return StepPlan(
-            decodes, ones, computed, np.ones(num_decodes, np.bool_), num_decodes, num_decodes
+            decodes.rows,
+            decodes.ones,
+            decodes.computed,
+            decodes.all_true,
+            num_decodes,
+            num_decodes,
+            decodes.epochs,
         )
     prefills = np.array(chunks, np.int64)
-    rows = np.concatenate((decodes, prefills[:, 0]))
-    new = np.concatenate((np.ones(num_decodes, np.int64), prefills[:, 1]))
-    computed = table.num_computed[rows]
+    rows, new = prefills[:, 0], prefills[:, 1]
+    computed, epochs = table.num_computed[rows], table.epoch[rows]
     samples = computed + new >= table.num_tokens[rows]
-    return StepPlan(rows, new, computed, samples, num_decodes, int(new.sum()))
+    if decodes is not None and num_decodes:
+        rows = np.concatenate((decodes.rows, rows))
+        new = np.concatenate((decodes.ones, new))
+        computed = np.concatenate((decodes.computed, computed))
+        samples = np.concatenate((decodes.all_true, samples))
+        epochs = np.concatenate((decodes.epochs, epochs))
+    return StepPlan(rows, new, computed, samples, num_decodes, int(new.sum()), epochs)
+
+
+def newest_in(plan: StepPlan, table: SequenceTable) -> Sequence | None:
+    """The request that came last of those whose prompt the step computes, else of those that it
+    decodes; None where all of them have left."""
+    here, first = plan.epochs == table.epoch[plan.rows], plan.num_decodes
+    for part in (slice(first, None), slice(first)):
+        rows: list[int] = plan.rows[part][here[part]].tolist()
+        sequences = [sequence for row in rows if (sequence := table.sequences[row]) is not None]
+        if sequences:
+            return max(sequences, key=lambda sequence: sequence.order[1])
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ import numpy.typing as npt
 from engines.errors import IntegrityError
 from engines.scheduling.blocks import BlockPool
 from engines.scheduling.config import SchedulerConfig
+from engines.scheduling.decodes import Decodes
+from engines.scheduling.flight import Flight
 from engines.scheduling.integrity import check_sequences
 from engines.scheduling.plan import Preemption, StepOutcome, StepPlan, plan_of
 from engines.scheduling.sequence import NOT_REACHED, Sequence, SequenceTable, Status
@@ -29,8 +31,14 @@ _RUNNING_ORDER = operator.attrgetter("order")
 class Scheduler:
     """Continuous (or static) batching over one block pool.
 
-    `schedule` plans a step, `commit` takes its tokens in. Between the two nothing else may be
-    called but `add`. All stamps are nanoseconds since the run's start.
+    `schedule` plans a step, `advance` notes that it was launched, `settle` takes its tokens in;
+    `commit` is the last two. Between `schedule` and `advance` nothing else may be called but
+    `add`. One more step may be planned and launched before a step is settled. All stamps are
+    nanoseconds since the run's start.
+
+    Blocks that are freed while a step is in flight may be handed out to the next one at once,
+    although the step still reads or writes them: a worker computes its steps in the order in which
+    they were launched, so whoever gets them writes after that.
 
     Attributes:
         preemptions: what the last `schedule` had to preempt.
@@ -38,6 +46,8 @@ class Scheduler:
             `max_num_seqs` rows are taken), "tokens" (the token budget is used up), "blocks" (no
             KV blocks), "batch" (the static batch is closed), "preempted" (nobody starts in a step
             that preempts), or "" where nobody was left waiting.
+        must_settle: whether the last `schedule` gave no step because it would have to preempt
+            while one is in flight, whose end may free blocks: settle that one and plan again.
     """
 
     def __init__(
@@ -49,14 +59,15 @@ class Scheduler:
         self.running: list[Sequence] = []
         self.preemptions: list[Preemption] = []
         self.blocked = ""
+        self.must_settle = False
         self.num_waiting = 0
         self._by_id: dict[int, Sequence] = {}
         self._waiting: list[tuple[tuple[int, int], Sequence]] = []
         self._arrivals = 0
-        self._rows: npt.NDArray[np.int64] | None = None
+        self._decodes: Decodes | None = None
         self._num_prefilling = 0
         self._batch_room = 0
-        self._stops = np.array(stop_token_ids, np.int32)
+        self._flight = Flight(self.table, pool, stop_token_ids)
         self._watermark_blocks = int(config.watermark * pool.num_usable)
 
     # -- requests in and out ------------------------------------------------------------------
@@ -121,17 +132,21 @@ class Scheduler:
     def schedule(self, now_ns: int) -> StepPlan | None:
         """The next step, or None when there is nothing to compute.
 
-        `preemptions` and `blocked` then tell of this call.
+        `preemptions`, `blocked` and `must_settle` then tell of this call.
         """
         self.preemptions = []
         self.blocked = ""
+        self.must_settle = False
         if not self._by_id:
             return None
         config, table = self.config, self.table
         if config.batching == "static" and not self.running:
             self._batch_room = min(self.num_waiting, config.max_num_seqs)
-        decodes = self._decodes_with_room(now_ns)
-        budget = config.max_num_batched_tokens - len(decodes)
+        held = self._batch_room_open()
+        decodes = None if held else self._decodes_with_room(now_ns)
+        if decodes is None and not held:
+            return None
+        budget = config.max_num_batched_tokens - (0 if decodes is None else len(decodes.rows))
         chunks: list[tuple[int, int]] = []
         if self._num_prefilling:
             for sequence in self.running:
@@ -146,37 +161,43 @@ class Scheduler:
                 budget -= chunk
         if self.num_waiting and not self.preemptions:
             self._admit_waiting(budget, chunks)
-        if self._batch_room and not chunks and not len(decodes):
+        if self._batch_room and not chunks and held:
             self._batch_room = 0  # a static batch that can't grow any more starts as it is
             decodes = self._decodes_with_room(now_ns)
+            if decodes is None:
+                return None
         if self.preemptions:
             self.blocked = "preempted"
         return plan_of(decodes, chunks, table)
 
-    def _decodes_with_room(self, now_ns: int) -> npt.NDArray[np.int64]:
-        """Rows that decode in this step, each with a block for the token that it computes."""
-        if self._batch_room_open():
-            return np.empty(0, np.int64)
-        table, block_size = self.table, self.pool.block_size
-        decodes = self._decoding_rows()
-        full = table.num_computed[decodes] >= table.num_blocks[decodes] * block_size
-        if full.any():
-            for row in decodes[full].tolist():
-                sequence = table.sequences[row]
-                if sequence is not None and self._make_room(sequence, now_ns):
-                    table.append_block(row, self.pool.allocate())
-            if self.preemptions:
-                decodes = self._decoding_rows()
-        return decodes
+    def _decodes_with_room(self, now_ns: int) -> Decodes | None:
+        """The rows that decode in this step, each with a block for the token that it computes.
 
-    def _decoding_rows(self) -> npt.NDArray[np.int64]:
-        rows = self._rows
-        if rows is None:
-            rows = np.array([sequence.row for sequence in self.running], np.int64)
-            self._rows = rows
-        if not self._num_prefilling:
-            return rows
-        return rows[self.table.num_computed[rows] >= self.table.prefill_target[rows]]
+        None where blocks are short with a step in flight: `must_settle` is set, nothing is done.
+        """
+        decodes = self._decoding()
+        short = decodes.without_room()
+        if short is None:
+            return decodes
+        if len(short) <= self.pool.num_available:
+            self.table.append_blocks(decodes.rows[short], self.pool.allocate_many(len(short)))
+            decodes.capacity[short] += self.pool.block_size
+            return decodes
+        if self._flight.num_steps:
+            self.must_settle = True
+            return None
+        for row in decodes.rows[short].tolist():
+            sequence = self.table.sequences[row]
+            if sequence is not None and self._make_room(sequence, now_ns):
+                self.table.append_blocks(np.array([row]), [self.pool.allocate()])
+        self._decodes = None
+        return self._decoding()
+
+    def _decoding(self) -> Decodes:
+        if self._decodes is None:
+            running = np.array([sequence.row for sequence in self.running], np.int64)
+            self._decodes = Decodes.among(running, self.table, self.pool.block_size)
+        return self._decodes
 
     def _make_room(self, sequence: Sequence, now_ns: int) -> bool:
         """Frees a block for `sequence`, preempting the last in order; False if that was itself."""
@@ -206,7 +227,6 @@ class Scheduler:
             self.table.enter(sequence, cached)
             sequence.status = Status.RUNNING
             bisect.insort(self.running, sequence, key=_RUNNING_ORDER)
-            self._rows = None
             self._num_prefilling += 1
             chunk = min(sequence.num_tokens - cached, budget)
             chunks.append((sequence.row, chunk))
@@ -236,103 +256,82 @@ class Scheduler:
             self.blocked = "blocks"
             return None
         pool.acquire(hits)
-        sequence.blocks = hits + [pool.allocate() for _ in range(needed)]
+        sequence.blocks = hits + pool.allocate_many(needed)
         sequence.num_published = len(hits)
         if not sequence.preemptions:
             sequence.cached_tokens = cached
         return cached
 
-    # -- taking results in --------------------------------------------------------------------
+    def _hashes(self, sequence: Sequence, count: int) -> list[bytes]:
+        """Content names of the first `count` blocks of a sequence that waits."""
+        return sequence.name_blocks(count, sequence.tokens, self.pool.block_size)[:count]
+
+    # -- steps on their way -------------------------------------------------------------------
+
+    def advance(self, plan: StepPlan) -> None:
+        """Notes that the step that `schedule` has planned last was launched.
+
+        Its tokens have places from now on, so that the next step can be planned.
+        """
+        table, first, decodes = self.table, plan.num_decodes, self._decodes
+        ends = plan.num_computed + plan.num_new_tokens
+        table.num_computed[plan.rows] = ends
+        prefilled, ends_by_length = 0, False
+        if first == len(plan.rows):
+            table.num_tokens[plan.rows] = ends + 1
+        else:
+            sampling, places = plan.rows[plan.samples], ends[plan.samples] + 1
+            table.num_tokens[sampling] = places
+            ends_by_length = bool(np.any(places >= table.max_tokens_total[sampling]))
+            prefilled = len(sampling) - first
+            self._num_prefilling -= prefilled
+        if first:
+            assert decodes is not None
+            decodes.computed = ends[:first]
+            decodes.steps_left -= 1
+            ends_by_length |= not decodes.steps_left
+        if prefilled or ends_by_length:
+            self._decodes = None
+        self._flight.launched(plan, ends_by_length)
+
+    def settle(
+        self, plan: StepPlan, sampled: npt.NDArray[np.int32], start_ns: int, end_ns: int
+    ) -> StepOutcome:
+        """Takes in the tokens that a launched step sampled, one for each row that `samples`.
+
+        The token of a row whose sequence has left meanwhile (cancelled, failed, or ended by a
+        stop token of the step before) is dropped. With a step in flight a prompt finds the blocks
+        that others fill a step later than without, so it may have fewer cached tokens; the tokens
+        that it is answered with are the same.
+
+        Raises:
+            IntegrityError: another number of tokens came back, or another step is next.
+        """
+        emitted_ids, ended = self._flight.settle(plan, sampled, start_ns, end_ns)
+        outcome = StepOutcome(emitted_ids)
+        for row in ended:
+            sequence = self.table.sequences[row]
+            assert sequence is not None
+            self._stop_running(sequence)
+            self._end(sequence, Status.OK)
+            outcome.finished.append(sequence)
+        return outcome
 
     def commit(
         self, plan: StepPlan, sampled: npt.NDArray[np.int32], start_ns: int, end_ns: int
     ) -> StepOutcome:
-        """Takes in the tokens that a step sampled, one for each row that `samples`, in order.
+        """`advance` and `settle` of a step that nothing overlaps. Raises as `settle` does."""
+        self.advance(plan)
+        return self.settle(plan, sampled, start_ns, end_ns)
+
+    def retract(self, plan: StepPlan) -> None:
+        """Undoes `advance` of the step that was launched last: it was not computed.
 
         Raises:
-            IntegrityError: another number of tokens came back.
+            IntegrityError: another step was launched last.
         """
-        table, rows = self.table, plan.rows
-        table.num_computed[rows] += plan.num_new_tokens
-        prefilled = len(rows) - plan.num_decodes
-        sampling = rows if not prefilled else rows[plan.samples]
-        if len(sampled) != len(sampling):
-            raise IntegrityError(f"{len(sampling)} rows sample but {len(sampled)} tokens came back")
-        positions = table.num_tokens[sampling]
-        table.token_ids[sampling, positions] = sampled
-        positions += 1
-        table.num_tokens[sampling] = positions
-        table.last_token_ns[sampling] = end_ns
-        outcome = StepOutcome(table.request_ids[sampling])
-        if prefilled:
-            self._note_prefills(plan, start_ns, end_ns)
-        if self.pool.prefix_caching:
-            self._publish_full_blocks(plan)
-        ended = positions >= table.max_tokens_total[sampling]
-        if len(self._stops):
-            ended |= table.stops[sampling] & np.isin(sampled, self._stops)
-        if ended.any():
-            for row in sampling[ended].tolist():
-                sequence = table.sequences[row]
-                assert sequence is not None
-                self._stop_running(sequence)
-                self._end(sequence, Status.OK)
-                outcome.finished.append(sequence)
-        return outcome
-
-    def _note_prefills(self, plan: StepPlan, start_ns: int, end_ns: int) -> None:
-        """Stamps for the rows that were prefilling: the few, so a loop."""
-        first = plan.num_decodes
-        for row, computed, new, samples in zip(
-            plan.rows[first:].tolist(),
-            plan.num_computed[first:].tolist(),
-            plan.num_new_tokens[first:].tolist(),
-            plan.samples[first:].tolist(),
-            strict=True,
-        ):
-            sequence = self.table.sequences[row]
-            assert sequence is not None
-            if sequence.started_ns == NOT_REACHED:
-                sequence.started_ns = start_ns
-            if sequence.lost_until:
-                self._note_recompute(sequence, computed, computed + new, end_ns)
-            if samples:
-                self._num_prefilling -= 1
-                if sequence.first_token_ns == NOT_REACHED:
-                    sequence.prefilled_ns = end_ns
-                    sequence.first_token_ns = end_ns
-
-    def _note_recompute(self, sequence: Sequence, start: int, end: int, end_ns: int) -> None:
-        """Counts the tokens `start:end` that it had before a preemption, and the time it cost."""
-        sequence.recomputed_tokens += max(0, min(end, sequence.lost_until) - start)
-        if end < sequence.lost_until:
-            return
-        lost_ns = end_ns - sequence.preempted_ns
-        sequence.recompute_ns += lost_ns
-        if sequence.first_token_ns == NOT_REACHED:
-            sequence.recompute_before_first_ns += lost_ns
-        sequence.lost_until = 0
-        sequence.preempted_ns = NOT_REACHED
-
-    def _publish_full_blocks(self, plan: StepPlan) -> None:
-        table, block_size = self.table, self.pool.block_size
-        computed = table.num_computed[plan.rows]
-        filled = computed % block_size == 0
-        filled[plan.num_decodes :] = True
-        for row in plan.rows[filled].tolist():
-            sequence = table.sequences[row]
-            assert sequence is not None
-            full = int(table.num_computed[row]) // block_size
-            if full > sequence.num_published:
-                hashes = self._hashes(sequence, full)
-                for index in range(sequence.num_published, full):
-                    self.pool.publish(sequence.blocks[index], hashes[index])
-                sequence.num_published = full
-
-    def _hashes(self, sequence: Sequence, count: int) -> list[bytes]:
-        """Content names of the first `count` blocks, from the tokens that the sequence has now."""
-        tokens = sequence.tokens if sequence.row < 0 else self.table.token_ids[sequence.row]
-        return sequence.name_blocks(count, tokens, self.pool.block_size)
+        self._num_prefilling += self._flight.retract(plan)
+        self._decodes = None
 
     # -- moving sequences ---------------------------------------------------------------------
 
@@ -361,7 +360,7 @@ class Scheduler:
         sequence.num_published = 0
         index = bisect.bisect_left(self.running, sequence.order, key=_RUNNING_ORDER)
         del self.running[index]
-        self._rows = None
+        self._decodes = None
 
     def _end(self, sequence: Sequence, status: Status) -> None:
         sequence.status = status

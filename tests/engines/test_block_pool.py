@@ -18,7 +18,7 @@ def names(*blocks: list[int]) -> list[bytes]:
     """Content names of a prompt that fills `blocks`."""
     chain, parent = [], ROOT_HASH
     for tokens in blocks:
-        parent = chain_hash(parent, np.array(tokens, np.int32))
+        parent = chain_hash(parent, np.array(tokens, np.int32).tobytes())
         chain.append(parent)
     return chain
 

@@ -11,16 +11,27 @@ from engines.scheduling.config import SchedulerConfig
 
 
 class Worker:
-    """A step takes 1 ms a prompt token and 2 ms a decode, on the clock that the probe reads."""
+    """A step takes 1 ms a prompt token and 2 ms a decode, on the clock that the probe reads; its
+    launch takes `launch_s`, during which the step before is computed."""
 
     def __init__(self):
-        self.now = 0.0
+        self.now = self.idle_from = 0.0
         self.plans = []
+        self.overlaps = False
+        self.launch_s = 0.0
+        self.in_flight = 0
 
-    def execute(self, plan, table):
+    def launch(self, plan, table):
         self.plans.append((plan, table))
-        self.now += plan.num_prefill_tokens * 1e-3 + plan.num_decodes * 2e-3
-        return np.ones(len(plan.rows), np.int32)
+        self.in_flight += 1
+        self.now += self.launch_s
+        self.idle_from = max(self.idle_from, self.now)
+        self.idle_from += plan.num_prefill_tokens * 1e-3 + plan.num_decodes * 2e-3
+        return self.idle_from
+
+    def collect(self, launched):
+        self.in_flight -= 1
+        self.now = max(self.now, launched)
 
     def perf_counter(self):
         return self.now
@@ -48,6 +59,15 @@ def test_capacity_is_what_a_steady_state_ends_per_second(worker):
     assert capacity.step_ms == pytest.approx(40)
     assert capacity.requests_per_s == pytest.approx(0.8 / 0.040)
     assert capacity.requests_per_s == pytest.approx(1 / (30 * 1e-3 + 10 * 2e-3))
+
+
+@pytest.mark.parametrize(("overlaps", "step_ms"), [(False, 45), (True, 40)])
+def test_a_launch_costs_no_time_where_steps_overlap(worker, overlaps, step_ms):
+    worker.overlaps, worker.launch_s = overlaps, 5e-3
+    inputs, outputs = lengths([30] * 20, [10] * 20)
+    capacity = measure_capacity(worker, CONFIG, BlockPool(200, 4), inputs, outputs, 1.0)
+    assert capacity.step_ms == pytest.approx(step_ms)
+    assert worker.in_flight == 0
 
 
 def test_long_prompts_fill_the_budget_and_leave_fewer_decodes(worker):

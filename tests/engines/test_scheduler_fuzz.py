@@ -59,12 +59,15 @@ GRID = [
 class World:
     """One engine under random operations.
 
+    Args:
+        overlap: a step is planned and launched before the one in flight is settled.
+
     Attributes:
         offered: every request that was submitted; ended: the records that came out.
         seen: how often each thing that the fuzz is after has happened.
     """
 
-    def __init__(self, kind: Kind, seed: int) -> None:
+    def __init__(self, kind: Kind, seed: int, overlap: bool) -> None:
         self.random = random.Random(seed)
         draw = self.random
         longest = -(-MAX_LEN // kind.block_size)
@@ -82,7 +85,9 @@ class World:
         )
         pool = BlockPool(usable + 1, kind.block_size, kind.prefix_caching)
         self.scheduler = Scheduler(self.config, pool, STOP_TOKENS)
-        self.worker = FakeWorker(usable + 1, kind.block_size, MAX_LEN, self._check_plan)
+        self.worker = FakeWorker(
+            usable + 1, kind.block_size, MAX_LEN, self._check_plan, overlap, self._refuses
+        )
         self.engine = MonolithicEngine(self.scheduler, self.worker, self._clock, Ranges())
         self.now_ns = 0
         self.offered: dict[int, Request] = {}
@@ -92,12 +97,18 @@ class World:
         self.patience = 0
         self.operations = 0
         self.draining = False
+        self.ended_ns = 0
         self.seen: Counter[str] = Counter()
         self.stems = [[draw.randrange(VOCAB) for _ in range(MAX_LEN)] for _ in range(3)]
 
     def _clock(self) -> int:
         self.now_ns += self.random.randint(1, 5)
         return self.now_ns
+
+    def _refuses(self, at: str) -> bool:
+        refuses = not self.draining and self.random.random() < 0.008
+        self.seen["out of memory"] += refuses
+        return refuses
 
     # -- operations ---------------------------------------------------------------------------
 
@@ -151,11 +162,14 @@ class World:
         assert self.engine.cancel(request_id) is None
 
     def step(self) -> None:
-        had_work = bool(self.orders)
+        had_work = self.engine.has_work
+        assert had_work or not self.orders
         result = self.engine.step()
         assert (result is not None) == had_work, "a step computes something if there is work"
         if result is None:
             return
+        assert self.ended_ns <= result.start_ns <= result.end_ns, "steps overlap"
+        self.ended_ns = result.end_ns
         self.seen[result.kind] += 1
         self.seen["evicted"] += sum(e.tokens for e in result.events if e.kind == "evict")
         for event in result.events:
@@ -171,10 +185,12 @@ class World:
         """The reason why somebody waits is one that could hold in this step."""
         self.seen[result.blocked or "nobody waits"] += 1
         preempted = any(event.kind == "preempt" for event in result.events)
-        assert (result.blocked == "preempted") == preempted
+        assert preempted or result.blocked != "preempted"
+        assert not preempted or result.blocked == "preempted" or self.seen["out of memory"]
         computed = result.prefill_tokens + result.decode_tokens
         if result.blocked == "seqs":
-            assert result.num_seqs == self.config.max_num_seqs
+            all_taken = result.num_seqs == self.config.max_num_seqs
+            assert all_taken or self.engine.overlap, "a row is kept by who is at its end"
         elif result.blocked == "tokens" and self.config.chunked_prefill:
             assert computed == self.config.max_num_batched_tokens
         elif result.blocked == "batch":
@@ -202,6 +218,7 @@ class World:
                 s.row
                 for s in self.scheduler.running
                 if table.num_computed[s.row] >= table.prefill_target[s.row]
+                and table.num_tokens[s.row] < s.max_tokens_total
             ]
             assert ready == rows[:first].tolist(), "a running decode was left out"
         self._check_progress(plan, table, static)
@@ -214,10 +231,14 @@ class World:
         While it waits no other is admitted, so each step uses up some of the tokens that the
         running requests had left when its wait began.
         """
-        head = min(self.orders, key=self.orders.__getitem__)
+        here = self.scheduler.request_ids()
+        head = min(here, key=self.orders.__getitem__)
         if head in table.request_ids[plan.rows]:
             return
-        if any(s.request.request_id == head for s in self.scheduler.running):
+        row = next((s.row for s in self.scheduler.running if s.request.request_id == head), None)
+        if row is not None and table.num_tokens[row] == table.max_tokens_total[row]:
+            return  # its last token is on its way
+        if row is not None:
             assert static and plan.kind == "prefill", f"request {head}, first in order, was skipped"
             return
         assert self.config.policy == "priority", f"request {head} waits behind later ones"
@@ -236,6 +257,9 @@ class World:
         self.orders.pop(request_id, None)
         self.seen[record.status] += 1
         self.seen["cached tokens"] += record.cached_tokens
+        if "out of memory" in record.reason:
+            assert record.status == "failed"
+            self.seen["failed for memory"] += 1
         truth, sequence = self.worker.truths[request_id], self.worker.sequences.get(request_id)
         assert record.prompt_tokens == request.prompt_tokens
         if sequence is None:
@@ -288,20 +312,22 @@ def test_every_rule_holds_under_random_traffic(kind: Kind, fuzz_operations: int)
     seen: Counter[str] = Counter()
     for number in range(-(-share // WORLD_OPERATIONS)):
         seed = GRID.index(kind) * 1_000_003 + number
-        world = World(kind, seed)
+        world = World(kind, seed, overlap=number % 3 != 2)
         try:
             for _ in range(min(WORLD_OPERATIONS, share - number * WORLD_OPERATIONS)):
                 world.operate()
             world.drain()
         except Exception as error:
             error.add_note(
-                f"World(GRID[{GRID.index(kind)}], seed={seed}), operation {world.operations}"
+                f"World(GRID[{GRID.index(kind)}], {seed=}, overlap={world.engine.overlap}), "
+                f"operation {world.operations}"
             )
             raise
         seen += world.seen
+        seen["past the end"] += world.worker.num_past_the_end
     if share >= 1000:
         wanted = {"ok", "cancelled", "rejected", "prefill", "decode", "preempted"}
-        wanted |= {"preempted", "blocks", "nobody waits"}
+        wanted |= {"blocks", "nobody waits", "past the end", "failed for memory"}
         wanted |= {"mixed"} if kind.batching == "continuous" else set()
         wanted |= {"chunks"} if kind.chunked_prefill else set()
         wanted |= {"cached tokens", "evicted", "forgotten"} if kind.prefix_caching else set()

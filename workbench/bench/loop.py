@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from engines.compute.worker import Computed
 from engines.monolithic import MonolithicEngine
 from engines.scheduling.blocks import BlockPool
 from engines.scheduling.config import SchedulerConfig
@@ -29,8 +30,16 @@ _PROMPT_TOKENS = 128
 class NoOpWorker:
     """Samples token 1 for every row at once. Satisfies `engines.compute.worker.Worker`."""
 
+    overlaps = False
+
+    def launch(self, plan: StepPlan, table: SequenceTable) -> Computed:
+        return Computed(self.execute(plan, table))
+
+    def collect(self, launched: Computed) -> Computed:
+        return launched
+
     def execute(self, plan: StepPlan, table: SequenceTable) -> npt.NDArray[np.int32]:
-        return np.ones(int(plan.samples.sum()), np.int32)
+        return np.ones(plan.num_samples, np.int32)
 
     def close(self) -> None: ...
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from engines.compute.worker import Computed
 from engines.monolithic import MonolithicEngine
 from engines.scheduling.blocks import BlockPool
 from engines.scheduling.config import SchedulerConfig
@@ -200,6 +201,8 @@ class _Clock:
 class _NoisyWorker:
     """Computes nothing but how long it takes. Satisfies `engines.compute.worker.Worker`."""
 
+    overlaps = False
+
     def __init__(self, clock: _Clock, slower: float, noise: Noise, seed: int) -> None:
         self._clock = clock
         self._slower = slower
@@ -208,6 +211,12 @@ class _NoisyWorker:
         self._run = math.exp(self._random.normal(0.0, noise.run_sigma))
         self._level = float(self._random.normal(0.0, noise.step_sigma))
         self._steps: list[tuple[float, int]] = []
+
+    def launch(self, plan: StepPlan, table: SequenceTable) -> Computed:
+        return Computed(self.execute(plan, table))
+
+    def collect(self, launched: Computed) -> Computed:
+        return launched
 
     def execute(self, plan: StepPlan, table: SequenceTable) -> npt.NDArray[np.int32]:
         if not self._steps:
