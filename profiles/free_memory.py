@@ -11,10 +11,14 @@ from profiles.nvml import Gpus, as_text, explain, find_gpus, open_nvml
 
 @dataclass(frozen=True, slots=True)
 class FreeMemory:
-    """Free memory of a device: "cpu", or a GPU by the name that NVML has for it."""
+    """Free memory of a device: "cpu", or a GPU by the name that NVML has for it.
+
+    `capability` is a GPU's CUDA compute capability, such as (9, 0); None of a CPU.
+    """
 
     device: str
     free_bytes: int
+    capability: tuple[int, int] | None = None
 
 
 def host_memory() -> FreeMemory:
@@ -37,7 +41,9 @@ def gpu_memory(gpus: Gpus = "visible", nvml: Any | None = None) -> FreeMemory:
             raise ProfileError("; ".join(found.reasons.values()) or "no GPU is visible")
         handle = found.handles[0].handle
         name = as_text(nvml.nvmlDeviceGetName(handle))
-        return FreeMemory(name, int(nvml.nvmlDeviceGetMemoryInfo(handle, nvml.nvmlMemory_v2).free))
+        free_bytes = int(nvml.nvmlDeviceGetMemoryInfo(handle, nvml.nvmlMemory_v2).free)
+        major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
+        return FreeMemory(name, free_bytes, (int(major), int(minor)))
     except nvml.NVMLError as error:
         raise ProfileError(f"NVML: {explain(error)}") from None
     finally:

@@ -9,6 +9,7 @@ from typing import Any
 
 from profiles.counters import RateCounter
 from profiles.errors import ProfileError
+from profiles.gpm import GpmCounters
 from profiles.nvml import FoundGpus, GpuHandle, Gpus, explain, find_gpus, is_permanent, open_nvml
 from profiles.queries import Field, fastest_pcie_bytes_per_s, fields, queries
 from profiles.samples import COLUMN_INDEX, Row
@@ -39,6 +40,8 @@ class _Gpu:
             for field in self._fields
             if field.fastest is not None
         }
+        self._gpm: GpmCounters | None = None
+        self._gpm_offered = True  # until the device says that it isn't
         self._narrow: dict[str, int] = {}  # counter: longest gap between readings, nanoseconds
         self._members = {  # of NVML's union, and the bits in it
             nvml.NVML_VALUE_TYPE_DOUBLE: ("dVal", 64),
@@ -58,6 +61,7 @@ class _Gpu:
         try:
             self._sample_fields(row, now_ns)
             self._sample_queries(row)
+            self._sample_gpm(row)
         except _GpuLostError as error:
             self._lose(error)
 
@@ -79,6 +83,31 @@ class _Gpu:
                 continue
             for column, value in zip(query.columns, answer, strict=True):
                 row[COLUMN_INDEX[column]] = value
+
+    def _sample_gpm(self, row: Row) -> None:
+        if not self._gpm_offered:
+            return
+        try:
+            if self._gpm is None:
+                counted = [field.name for field in self._fields]
+                self._gpm = GpmCounters(self._nvml, self._handle, counted)
+            told, untold = self._gpm.read()
+        except self._nvml.NVMLError as error:
+            if self._fails_for_good("gpm", error):
+                self._gpm_offered = False
+                self.close()
+            return
+        for metric, value in told:
+            row[COLUMN_INDEX[metric.column]] = value
+        for metric, reason in untold:
+            if self._fails_for_good(metric.name, reason):
+                self._gpm.drop(metric)
+
+    def close(self) -> None:
+        """Gives back what NVML holds for it."""
+        gpm, self._gpm = self._gpm, None
+        if gpm is not None:
+            gpm.close()
 
     def _sample_fields(self, row: Row, now_ns: int) -> None:
         due = [field for field in self._fields if now_ns >= self._due_ns.get(field.name, now_ns)]
@@ -157,6 +186,7 @@ class _Gpu:
         self._queries.clear()
         self._fields.clear()
         self._narrow.clear()
+        self._gpm_offered = False
 
 
 class GpuSampler:
@@ -213,4 +243,6 @@ class GpuSampler:
     def close(self) -> None:
         if self._nvml is not None:
             nvml, self._nvml = self._nvml, None
+            for gpu in self._gpus:
+                gpu.close()
             nvml.nvmlShutdown()

@@ -3,7 +3,8 @@
 On an H200 (driver 580) most take 1–6 µs. The energy counter takes 3 ms, so it is asked once a
 second. `nvmlDeviceGetPcieThroughput` blocks for 21 ms per direction, so PCIe traffic is taken from
 the byte counters (160 µs each) and shown as a rate, as NVLink's is. `nvmlDeviceGetPowerUsage` is a
-mean over a second from Ampere on (NVIDIA's reference), so the instant value is preferred.
+mean over a second from Ampere on (NVIDIA's reference), so the instant value is preferred. What GPM
+is asked is in profiles.gpm.
 """
 
 from __future__ import annotations

@@ -22,8 +22,14 @@ GPU_COLUMNS = (
     "pcie_tx_bytes_per_s",
     "nvlink_rx_bytes_per_s",  # all links, payload without protocol; mean since the sample before
     "nvlink_tx_bytes_per_s",
-    "throttle_reasons",  # bit mask, see THROTTLE_REASONS; 0 is none
+    "throttle_reasons",  # why clocks are lower: bit mask, see THROTTLE_REASONS; 0 is none
     "energy_joules",  # a counter since the driver was loaded; asked once a second, NaN in between
+    # Means since the sample before, by GPM (Hopper and later):
+    "sm_active_percent",  # SMs with work on them
+    "sm_occupancy_percent",  # warps on the SMs, of as many as fit
+    "tensor_active_percent",  # tensor cores, any type
+    "hmma_active_percent",  # tensor cores, 16-bit floating point; part of tensor_active_percent
+    "dram_bandwidth_percent",  # bytes read from and written to memory, of the most there can be
 )
 """What is sampled per GPU."""
 
@@ -61,6 +67,11 @@ THROTTLE_REASONS: Mapping[int, str] = {
     0x100: "display clocks",
 }
 """Bits of `throttle_reasons`, as NVML's `nvmlClocksEventReason*` define them."""
+
+HARMLESS_THROTTLE_REASONS = frozenset(
+    ("gpu idle", "application clocks", "sync boost", "display clocks")
+)
+"""Those in which nothing slows the device down: it idles, or its clocks were set so."""
 
 
 class Sampler(Protocol):

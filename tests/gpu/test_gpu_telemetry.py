@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from profiles.errors import ProfileError
@@ -12,6 +14,8 @@ from profiles.gpu import GpuSampler
 from profiles.hardware import describe
 from profiles.nvml import find_gpus, open_nvml, torch_gpu_uuids
 from profiles.telemetry import Telemetry
+from workbench.analysis.devices import device_figures
+from workbench.analysis.metrics import Window
 
 pytestmark = pytest.mark.gpu
 
@@ -62,3 +66,52 @@ def test_a_real_gpu_is_described() -> None:
     assert described.driver_version
     assert described.gpus[0].name
     assert not described.hardware_key.startswith("cpu-")
+
+
+def sample_under_load(seconds: float) -> tuple[Telemetry, dict[str, Any], list[float]]:
+    """Samples at 10 Hz while matrices are multiplied, and what each sample took, ms."""
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("torch finds no CUDA device")
+    a = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
+    telemetry = Telemetry([GpuSampler.open(torch_gpu_uuids()[:1])], time.perf_counter_ns)
+    took_ms = []
+    end_s = time.perf_counter() + seconds
+    try:
+        while time.perf_counter() < end_s:
+            for _ in range(30):
+                torch.mm(a, a)
+            began_ns = time.perf_counter_ns()
+            telemetry.tick()
+            took_ms.append((time.perf_counter_ns() - began_ns) / 1e6)
+            torch.cuda.synchronize()
+    finally:
+        telemetry.close()
+    return telemetry, telemetry.drain(), took_ms
+
+
+def test_the_units_of_a_gpu_are_busy_under_load_or_it_says_that_it_cannot_tell() -> None:
+    telemetry, columns, took_ms = sample_under_load(3.0)
+    print(f"a sample takes {np.median(took_ms):.2f} ms (most {np.max(took_ms):.2f} ms)")
+    if "gpu0.gpm" in telemetry.reasons:
+        assert np.isnan(columns["sm_active_percent"]).all()
+        pytest.skip(f"GPM: {telemetry.reasons['gpu0.gpm']}")
+    for name in ("sm_active", "tensor_active", "hmma_active", "dram_bandwidth"):
+        told = columns[f"{name}_percent"][1:]
+        if f"gpu0.{name}" in telemetry.reasons:
+            assert np.isnan(told).all()
+            continue
+        assert ((told >= 0) & (told <= 101)).all()
+        print(f"{name}: {np.median(told):.1f} %")
+    assert np.median(columns["sm_active_percent"][2:]) > 30
+
+
+def test_the_energy_counter_agrees_with_the_power() -> None:
+    _, columns, _ = sample_under_load(6.0)
+    devices = pl.DataFrame(columns)
+    window = Window(int(columns["time_ns"][0]) + 10**9, int(columns["time_ns"][-1]) - 10**9)
+    counted = device_figures(devices, window, 0)["gpu0"]
+    if not counted.get("energy_counted"):
+        pytest.skip("this GPU has no energy counter")
+    power = device_figures(devices.drop("energy_joules"), window, 0)["gpu0"]
+    assert power["energy_joules"] == pytest.approx(counted["energy_joules"], rel=0.15)

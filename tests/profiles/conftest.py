@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -36,6 +37,9 @@ class FakeGpu:
     bits: dict[int, int] = field(default_factory=dict)  # by field; 64 where it says nothing
     pcie_generation: int = 5
     errors: dict[str | int, int] = field(default_factory=dict)
+    gpm: bool = True
+    gpm_values: dict[int, float] = field(default_factory=dict)  # by metric; 0 where it's silent
+    gpm_errors: dict[int, int] = field(default_factory=dict)
 
     def lose(self) -> None:
         """Fall off the bus: every query fails from now on."""
@@ -50,9 +54,10 @@ class FakeNvml:
         self.init_error = init_error
         self.open_sessions = 0
         self.calls: Counter[str] = Counter()
+        self.gpm_samples: dict[int, FakeGpu | None] = {}
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith(("NVML", "nvmlMemory_v2")):
+        if name.startswith(("NVML", "nvmlMemory_v2", "c_nvmlGpm")):
             return getattr(pynvml, name)
         raise AttributeError(f"the fake NVML has no {name}")
 
@@ -132,6 +137,33 @@ class FakeNvml:
     def nvmlDeviceGetMaxPcieLinkWidth(self, gpu: FakeGpu) -> int:  # noqa: N802
         return 16
 
+    def nvmlGpmQueryDeviceSupport(self, gpu: FakeGpu) -> Any:  # noqa: N802
+        self._ask("gpm_support", gpu)
+        return SimpleNamespace(isSupportedDevice=int(gpu.gpm))
+
+    def nvmlGpmSampleAlloc(self) -> Any:  # noqa: N802
+        sample = ctypes.cast(len(self.gpm_samples) + 1, pynvml.c_nvmlGpmSample_t)
+        self.gpm_samples[_address(sample)] = None
+        return sample
+
+    def nvmlGpmSampleFree(self, sample: Any) -> None:  # noqa: N802
+        del self.gpm_samples[_address(sample)]
+
+    def nvmlGpmSampleGet(self, gpu: FakeGpu, sample: Any) -> None:  # noqa: N802
+        self._ask("gpm_sample", gpu)
+        assert _address(sample) in self.gpm_samples
+        self.gpm_samples[_address(sample)] = gpu
+
+    def nvmlGpmMetricsGet(self, request: Any) -> None:  # noqa: N802
+        first, second = (_address(sample) for sample in (request.sample1, request.sample2))
+        gpu = self.gpm_samples[first]
+        assert gpu is not None and gpu is self.gpm_samples[second] and first != second
+        assert request.version == 1
+        self._ask("gpm_metrics", gpu)
+        for answer in request.metrics[: request.numMetrics]:
+            answer.nvmlReturn = gpu.gpm_errors.get(answer.metricId, pynvml.NVML_SUCCESS)
+            answer.value = gpu.gpm_values.get(answer.metricId, 0.0)
+
     def nvmlDeviceGetFieldValues(  # noqa: N802
         self, gpu: FakeGpu, asked: list[tuple[int, int]]
     ) -> list[Any]:
@@ -155,6 +187,10 @@ class FakeNvml:
                 answer.value.ullVal = gpu.fields[field_id]
             answers.append(answer)
         return answers
+
+
+def _address(sample: Any) -> int:
+    return ctypes.cast(sample, ctypes.c_void_p).value or 0
 
 
 @pytest.fixture

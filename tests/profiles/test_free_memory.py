@@ -20,6 +20,7 @@ def test_the_first_gpu_is_told_of(fake_nvml, fake_gpu):
     nvml = fake_nvml(fake_gpu(), fake_gpu(uuid="GPU-bbbb2222", name="NVIDIA L40S"))
     found = gpu_memory("all", nvml)
     assert (found.device, found.free_bytes) == ("NVIDIA H200", 121 * GIB)
+    assert found.capability == (9, 0)
     assert gpu_memory(["1"], nvml).device == "NVIDIA L40S"
     assert nvml.open_sessions == 0
 

@@ -22,6 +22,7 @@ from profiles.process import ProcessSampler
 from profiles.samples import COLUMNS, GPU_COLUMNS, HOST_COLUMNS, decode_throttle_reasons
 from profiles.telemetry import Telemetry, next_deadline, open_telemetry
 
+GPM = GPU_COLUMNS[-5:]
 RATES = tuple(name for name in GPU_COLUMNS if name.endswith("_bytes_per_s"))
 WAIT_SECONDS = 30  # how long a test waits for a thread before it calls it stuck
 
@@ -71,7 +72,15 @@ def sample_gpus(nvml: Any, ticks: int = 1, gpus: Any = "all") -> tuple[Telemetry
 
 
 def test_a_gpu_that_offers_everything_fills_every_column(fake_nvml: Any, fake_gpu: Any) -> None:
-    gpu = fake_gpu()
+    gpu = fake_gpu(
+        gpm_values={
+            pynvml.NVML_GPM_METRIC_SM_UTIL: 91.5,
+            pynvml.NVML_GPM_METRIC_SM_OCCUPANCY: 33.0,
+            pynvml.NVML_GPM_METRIC_ANY_TENSOR_UTIL: 61.0,
+            pynvml.NVML_GPM_METRIC_HMMA_TENSOR_UTIL: 60.0,
+            pynvml.NVML_GPM_METRIC_DRAM_BW_UTIL: 72.25,
+        }
+    )
     clock = Clock()
     telemetry = Telemetry([GpuSampler.open("all", nvml=fake_nvml(gpu), clock=clock)], clock)
     telemetry.tick()
@@ -97,8 +106,14 @@ def test_a_gpu_that_offers_everything_fills_every_column(fake_nvml: Any, fake_gp
         "nvlink_tx_bytes_per_s": 10_000 * 1024,
         "throttle_reasons": 0x24,
         "energy_joules": pytest.approx(9_005.5),
+        "sm_active_percent": 91.5,
+        "sm_occupancy_percent": 33,
+        "tensor_active_percent": 61,
+        "hmma_active_percent": 60,
+        "dram_bandwidth_percent": 72.25,
     }
-    assert all(math.isnan(columns[name][0]) for name in RATES), "one reading makes no rate"
+    since_before = (*RATES, *GPM)
+    assert all(math.isnan(columns[name][0]) for name in since_before), "of one reading alone"
     assert all(np.isnan(columns[name]).all() for name in HOST_COLUMNS)
     assert telemetry.reasons == {}
     assert telemetry.failures == {}
@@ -110,15 +125,16 @@ def test_what_is_not_supported_is_null_with_its_reason_and_asked_once(
     unsupported = pynvml.NVML_ERROR_NOT_SUPPORTED
     nvml = fake_nvml(
         fake_gpu(
+            gpm=False,
             errors={
                 "temperature": unsupported,
                 pynvml.NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX: unsupported,
                 pynvml.NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX: unsupported,
-            }
+            },
         )
     )
     telemetry, columns = sample_gpus(nvml, ticks=3)
-    for name in ("temperature_celsius", "nvlink_rx_bytes_per_s", "nvlink_tx_bytes_per_s"):
+    for name in ("temperature_celsius", "nvlink_rx_bytes_per_s", "nvlink_tx_bytes_per_s", *GPM):
         assert np.isnan(columns[name]).all()
     assert columns["sm_clock_mhz"].tolist() == [1980] * 3
     reason = "Not Supported (NVMLError_NotSupported)"
@@ -126,10 +142,60 @@ def test_what_is_not_supported_is_null_with_its_reason_and_asked_once(
         "gpu0.temperature": reason,
         "gpu0.nvlink_rx": reason,
         "gpu0.nvlink_tx": reason,
+        "gpu0.gpm": reason,
     }
     assert telemetry.failures == {}
-    assert nvml.calls["temperature"] == 1
+    assert nvml.calls["temperature"] == nvml.calls["gpm_support"] == 1
     assert nvml.calls["fields"] == 3
+
+
+def test_links_without_byte_counters_are_told_by_gpm(fake_nvml: Any, fake_gpu: Any) -> None:
+    unsupported = pynvml.NVML_ERROR_NOT_SUPPORTED
+    gpu = fake_gpu(
+        errors={pynvml.NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX: unsupported},
+        gpm_values={
+            pynvml.NVML_GPM_METRIC_NVLINK_TOTAL_RX_PER_SEC: 3.0,
+            pynvml.NVML_GPM_METRIC_NVLINK_TOTAL_TX_PER_SEC: 7.0,
+        },
+    )
+    telemetry, columns = sample_gpus(fake_nvml(gpu), ticks=2)
+    assert columns["nvlink_rx_bytes_per_s"][1] == 3 << 20
+    assert math.isnan(columns["nvlink_tx_bytes_per_s"][1]), "its bytes are counted, not yet twice"
+    assert set(telemetry.reasons) == {"gpu0.nvlink_rx"}
+
+
+def test_a_gpm_metric_that_is_not_offered_is_null_and_the_others_go_on(
+    fake_nvml: Any, fake_gpu: Any
+) -> None:
+    tensor, dram = pynvml.NVML_GPM_METRIC_ANY_TENSOR_UTIL, pynvml.NVML_GPM_METRIC_DRAM_BW_UTIL
+    gpu = fake_gpu(
+        gpm_errors={tensor: pynvml.NVML_ERROR_NOT_SUPPORTED}, gpm_values={tensor: 9.0, dram: 40.0}
+    )
+    telemetry, columns = sample_gpus(fake_nvml(gpu), ticks=4)
+    assert np.isnan(columns["tensor_active_percent"]).all()
+    assert columns["dram_bandwidth_percent"][1:].tolist() == [40.0] * 3
+    assert telemetry.reasons == {"gpu0.tensor_active": "Not Supported (NVMLError_NotSupported)"}
+    assert telemetry.failures == {}
+
+
+def test_gpm_in_use_by_a_profiler_is_null_meanwhile(fake_nvml: Any, fake_gpu: Any) -> None:
+    gpu = fake_gpu(gpm_values={pynvml.NVML_GPM_METRIC_SM_UTIL: 80.0})
+    telemetry = Telemetry([GpuSampler.open("all", nvml=fake_nvml(gpu))], Clock())
+    for errors in ({}, {}, {"gpm_sample": pynvml.NVML_ERROR_IN_USE}, {}):
+        gpu.errors = errors
+        telemetry.tick()
+    known = ~np.isnan(telemetry.drain()["sm_active_percent"])
+    assert known.tolist() == [False, True, False, True]
+    assert telemetry.failures == {"gpu0.gpm": 1}
+
+
+@pytest.mark.parametrize("ticks", [1, 2, 3])
+def test_the_samples_of_gpm_are_freed(fake_nvml: Any, fake_gpu: Any, ticks: int) -> None:
+    nvml = fake_nvml(fake_gpu(), fake_gpu(uuid="GPU-bbbb", gpm=False))
+    telemetry, _ = sample_gpus(nvml, ticks)
+    assert len(nvml.gpm_samples) == 2
+    telemetry.close()
+    assert nvml.gpm_samples == {} and nvml.open_sessions == 0
 
 
 def test_without_an_instant_power_the_mean_one_is_asked(fake_nvml: Any, fake_gpu: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from workbench.analysis.devices import throttle_shares
 from workbench.analysis.quantities import number
 from workbench.analysis.statistics import WEAK_BELOW
 from workbench.analysis.throughput import ACHIEVED_SHARE
@@ -107,12 +108,17 @@ def _on_the_objectives(objectives: Mapping[str, Any]) -> list[str]:
 
 
 def _on_the_devices(devices: Mapping[str, Mapping[str, float]]) -> list[str]:
-    return [
-        f"{device} was slowed down by power or heat in {figures['throttled_percent']:.0f} % of "
-        "the samples."
-        for device, figures in devices.items()
-        if figures.get("throttled_percent", 0) >= 1
-    ]
+    notes = []
+    for device, figures in devices.items():
+        if figures.get("throttled_percent", 0) >= 1:
+            why = ", ".join(
+                f"{reason} {share:.0f} %" for reason, share in throttle_shares(figures).items()
+            )
+            notes.append(
+                f"{device} was slowed down by power or heat in "
+                f"{figures['throttled_percent']:.0f} % of the samples{f' ({why})' if why else ''}."
+            )
+    return notes
 
 
 def _count(number: int, noun: str) -> str:

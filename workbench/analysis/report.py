@@ -12,11 +12,12 @@ from rich.text import Text
 
 from engines.options import REMOTE
 from workbench.analysis.chart import Chart, Line
+from workbench.analysis.device_facts import device_facts
+from workbench.analysis.engine_parts import engine_parts
 from workbench.analysis.lookup import at
 from workbench.analysis.printable import plain
 from workbench.analysis.quantities import MISSING, count, number, quantity
 from workbench.analysis.report_tables import (
-    device_facts,
     duration,
     engine_facts,
     facts_table,
@@ -168,7 +169,8 @@ def _engine(run: Mapping[str, Any]) -> str:
         for key in ("max_num_seqs", "max_num_batched_tokens")
         if isinstance(at(engine, key), int)
     ]
-    return _listed(at(run, "spec", "engine", "name"), *limits)
+    parts = engine_parts(engine) if at(engine, "device") == "cuda" else ""
+    return _listed(at(run, "spec", "engine", "name"), *limits, parts)
 
 
 def _machine(hardware: Any) -> str:

@@ -154,7 +154,23 @@ def engine_facts(summary: Mapping[str, Any]) -> Facts:
                 f"{_two(at(steps, 'host_gap_ms'))}; "
                 f"{percent(at(steps, 'in_steps_percent'))} of the time inside steps",
             ),
+            *_gpu_time_facts(at(steps, "gpu")),
         ]
+    return facts
+
+
+def _gpu_time_facts(gpu: Any) -> Facts:
+    """What the GPU did of the steps; nothing where none was timed there."""
+    if gpu is None:
+        return []
+    busy = f"busy {percent(at(gpu, 'busy_percent'))} of the time"
+    facts = [("GPU time", f"{_two(at(gpu, 'step_ms', 'all'))} a step; {busy}")]
+    if at(gpu, "decode_idle_ms", "n"):
+        idle = _two(at(gpu, "decode_idle_ms"))
+        share = percent(at(gpu, "decode_idle_percent"))
+        facts.append(("GPU idle", f"{idle} between decode steps: {share} of their time"))
+    if at(gpu, "host_ms", "n"):
+        facts.append(("Host time", f"{_two(at(gpu, 'host_ms'))} to plan and launch a step"))
     return facts
 
 
@@ -209,43 +225,6 @@ def _kv_fact(kv: Any) -> str:
 def _two(figures: Any) -> str:
     p50, p99 = (milliseconds(at(figures, name)) for name in ("p50", "p99"))
     return f"p50 {p50}, p99 {p99}"
-
-
-def device_facts(devices: Mapping[str, Any], reasons: Mapping[str, Any]) -> Facts:
-    """A line for each device, and for what was not measured the reason."""
-    facts = [(plain(name), _device_fact(figures)) for name, figures in devices.items()]
-    shown = {name for name, _ in facts}
-    facts += [
-        (plain(name), f"not measured: {plain(reason)}")
-        for name, reason in reasons.items()
-        if "." not in name and name not in shown
-    ]
-    return facts
-
-
-def _device_fact(figures: Any) -> str:
-    memory = at(figures, "memory_peak_gib")
-    parts = [
-        ("utilisation {}", percent, "utilization_percent"),
-        (f"memory {number(memory)} of {{}}", _gib, "memory_total_gib"),
-        ("power {}", lambda watts: quantity(watts, "W"), "power_watts"),
-        ("{} per output token", lambda j: quantity(j, "J"), "energy_per_output_token_joules"),
-        ("SM {}", lambda clock: quantity(clock, "MHz"), "sm_clock_mhz"),
-        ("{} at most", lambda heat: quantity(heat, "°C"), "temperature_peak_celsius"),
-        ("process CPU {}", percent, "process_cpu_percent"),
-        ("RSS {} at most", _gib, "process_rss_peak_gib"),
-        ("machine CPU {}", percent, "host_cpu_percent"),
-    ]
-    said = [
-        form.format(say(at(figures, name)))
-        for form, say, name in parts
-        if at(figures, name) is not None
-    ]
-    return ", ".join(said) or MISSING
-
-
-def _gib(value: float | None) -> str:
-    return quantity(value, "GiB")
 
 
 def duration(value_s: Any) -> str:

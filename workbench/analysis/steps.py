@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from workbench.analysis.gpu_time import GpuTime, gpu_time, with_gpu_times
 from workbench.analysis.metrics import NS_PER_MS, Window
 from workbench.analysis.statistics import Distribution, distribution
 
@@ -17,13 +18,16 @@ class StepFigures:
     Attributes:
         count: how many; by_kind: of each kind.
         duration_ms: from the first launch until the sampled tokens are on the host, ms, of all
-            steps (`all`) and by kind.
+            steps (`all`) and by kind. One that is launched while the step before it runs lasts
+            from the end of that: no moment counts twice.
         schedule_ms: host time spent on planning a step, ms.
         host_gap_ms: from a step's end to the next one's start, ms, where requests were left
-            after the step: an idle engine has no host gap.
+            after the step: an idle engine has no host gap. 0 where the next one was launched
+            before.
         mean_batch: sequences per step.
         tokens_per_step: prompt and decode tokens computed per step.
         in_steps_percent: share of the window spent inside steps, %.
+        gpu: the same steps as the GPU saw them; None where none was timed there.
     """
 
     count: int
@@ -34,6 +38,7 @@ class StepFigures:
     mean_batch: float | None
     tokens_per_step: float | None
     in_steps_percent: float | None
+    gpu: GpuTime | None
 
 
 def step_figures(steps: pl.DataFrame, window: Window) -> StepFigures:
@@ -59,14 +64,15 @@ def step_figures(steps: pl.DataFrame, window: Window) -> StepFigures:
         mean_batch=distribution(inside["num_seqs"]).mean,
         tokens_per_step=distribution(tokens).mean,
         in_steps_percent=100 * inside_s / window.length_s if has_window else None,
+        gpu=gpu_time(steps, window),
     )
 
 
 def timed_steps(steps: pl.DataFrame) -> pl.DataFrame:
     """`steps`, in order, with the columns `duration_ms`, `schedule_ms` and `gap_ms` (the host gap
-    after the step) of `StepFigures`; ms."""
+    after the step) of `StepFigures`, ms, and those of `with_gpu_times`."""
     busy = (pl.col("running") + pl.col("waiting")) > 0
-    return steps.with_columns(
+    return with_gpu_times(steps).with_columns(
         duration_ms=(pl.col("end_ns") - pl.col("start_ns")) / NS_PER_MS,
         schedule_ms=pl.col("schedule_ns") / NS_PER_MS,
         gap_ms=pl.when(busy).then(pl.col("start_ns").shift(-1) - pl.col("end_ns")) / NS_PER_MS,

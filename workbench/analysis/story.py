@@ -116,7 +116,7 @@ def request_story(
             `scheduled_ns`, `prompt_tokens`, `max_tokens`, and `admitted_ns` or `submitted_ns`.
         emissions, events, steps: everybody's, at least from its arrival to its end: whom it met
             in its steps and what these held is read from them. An older record's `steps` may lack
-            `worker` and `blocked`.
+            `worker`, `blocked` and `planned_ns`.
         at_ns: the moment, ns since the run's start; without it a request that has not ended is
             told up to the last thing that is known of anyone.
     """

@@ -19,8 +19,8 @@ class Turn:
 
     Attributes:
         kind: of the step: "prefill", "decode" or "mixed"; worker: who computed it, from 0.
-        planned_ns: when its planning began; start_ns, end_ns: from the first launch until the
-            sampled tokens are on the host.
+        planned_ns: when its planning began, which may be while the step before it ran;
+            start_ns, end_ns: from the first launch until the sampled tokens are on the host.
         part: what the request had in it: a chunk of "prefill", or "decode".
         tokens: its tokens that were computed there; emitted: output tokens that it got.
         batch: sequences in it; prefill_tokens, decode_tokens: of all of them.
@@ -95,8 +95,13 @@ class StepTable:
 
 
 def with_known_columns(steps: pl.DataFrame) -> pl.DataFrame:
-    """`steps` by start, with `planned_ns`; an older record's `worker` is 0, its `blocked` null."""
-    absent = {"worker": pl.lit(0, pl.Int64), "blocked": pl.lit(None, pl.String)}
+    """`steps` by start; an older record's `worker` is 0, its `blocked` null, and its steps, which
+    never overlap, were planned right before they started."""
+    absent = {
+        "worker": pl.lit(0, pl.Int64),
+        "blocked": pl.lit(None, pl.String),
+        "planned_ns": pl.lit(None, pl.Int64),
+    }
     return (
         steps.with_columns(
             expression.alias(name)
@@ -104,7 +109,8 @@ def with_known_columns(steps: pl.DataFrame) -> pl.DataFrame:
             if name not in steps.columns
         )
         .with_columns(
-            pl.col("worker").fill_null(0), planned_ns=pl.col("start_ns") - pl.col("schedule_ns")
+            pl.col("worker").fill_null(0),
+            pl.col("planned_ns").fill_null(pl.col("start_ns") - pl.col("schedule_ns")),
         )
         .sort("start_ns", "step")
     )

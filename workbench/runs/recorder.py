@@ -247,6 +247,7 @@ def _step_row(step: StepResult) -> tuple[Any, ...]:
         step.index, step.kind, step.schedule_ns, step.start_ns, step.end_ns, step.num_seqs,
         step.prefill_tokens, step.decode_tokens, len(step.emitted_ids), step.running,
         step.waiting, step.live_blocks, step.cached_blocks, step.worker, step.blocked,
+        step.launch_ns, step.gpu_start_ns, step.gpu_end_ns, step.planned_ns,
     )  # fmt: skip
 
 

@@ -166,7 +166,7 @@ def drive(
     traffic = knobs.turn(ended_ns, traffic, record)  # a mark that came in its last moment
     why = f"stopped: {interrupted}" if interrupted else "the run ended first"
     unfinished = _end_all(engine, record, Status.UNFINISHED, why)
-    rest = engine.step(ended_ns)  # what a remote engine had still to tell of them
+    rest = engine.step(ended_ns)  # a step in flight; what a remote engine had still to tell
     if rest is not None:
         record.step(rest)
     last = traffic.last_scheduled_ns

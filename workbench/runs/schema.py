@@ -13,8 +13,9 @@ from profiles.samples import COLUMNS as DEVICE_COLUMNS
 
 Kind = Literal["int64", "int32", "float64", "bool", "text"]
 
-SCHEMA_VERSION = 2
-"""Readers take this and every older one; version 2 brought `since=2` columns and POOLS."""
+SCHEMA_VERSION = 3
+"""Readers take this and every older one; version 2 brought `since=2` columns and POOLS, version 3
+the times of steps on the GPU, when they were planned, and how busy its units are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,16 @@ STEPS = Table(
             "nobody was",
             since=2,
         ),
+        Column("launch_ns", "int64", "host time spent on launching it, ns", True, since=3),
+        Column("gpu_start_ns", "int64", "the GPU began with it, ns", True, since=3),
+        Column("gpu_end_ns", "int64", "the GPU was done with it, ns", True, since=3),
+        Column(
+            "planned_ns",
+            "int64",
+            "its planning began, ns; before the end of the step before it where they overlap",
+            True,
+            since=3,
+        ),
     ),
 )
 
@@ -155,10 +166,20 @@ EVENTS = Table(
 
 _DEVICE_KINDS: dict[str, Kind] = {"time_ns": "int64", "period_ns": "int64", "device": "text"}
 
+_GPM_COLUMNS = (
+    "sm_active_percent", "sm_occupancy_percent", "tensor_active_percent", "hmma_active_percent",
+    "dram_bandwidth_percent",
+)  # fmt: skip
+
 DEVICES = Table(
     "devices",
     tuple(
-        Column(name, _DEVICE_KINDS.get(name, "float64"), "see profiles.samples")
+        Column(
+            name,
+            _DEVICE_KINDS.get(name, "float64"),
+            "see profiles.samples",
+            since=3 if name in _GPM_COLUMNS else 1,
+        )
         for name in DEVICE_COLUMNS
     ),
 )

@@ -10,6 +10,7 @@ from workbench.analysis.lookup import at
 from workbench.analysis.quantities import count, counted, milliseconds, number, percent, quantity
 from workbench.tui.drawing.chart_data import ChartData, Limit, Mark
 from workbench.tui.drawing.trace import Trace
+from workbench.tui.gpu_facts import gpu_lines
 from workbench.tui.widgets.block_map import BlockMapData
 from workbench.tui.widgets.log_pane import LogLine
 from workbench.tui.widgets.run_header import HeaderData
@@ -70,6 +71,7 @@ class LiveData:
     """Everything that the live screen draws; a chart that has no data says why.
 
     `absent_panels` are those of a GPU where none was measured; `no_gpu` says why, else it is "".
+    `gpu_facts` has a line for each of the first GPUs.
     """
 
     header: HeaderData
@@ -81,6 +83,7 @@ class LiveData:
     log: tuple[LogLine, ...]
     absent_panels: frozenset[str]
     no_gpu: str
+    gpu_facts: tuple[str, ...]
 
 
 def live_data(view: RunView, question: LiveQuestion) -> LiveData:
@@ -103,6 +106,7 @@ def live_data(view: RunView, question: LiveQuestion) -> LiveData:
         _log(snapshot.events)[-question.log_rows :],
         frozenset() if has_gpu else frozenset(("gpu", "power")),
         "" if has_gpu else view.why_absent("gpu"),
+        tuple(gpu_lines(snapshot.figures.devices, view.content)),
     )
 
 
@@ -306,8 +310,14 @@ def _step_facts(snapshot: Snapshot) -> tuple[tuple[str, str], ...]:
         return ()
     facts = [("scheduling", quantity(float(tail.schedule_ns[-1]) / 1e6, "ms"))]
     if len(tail.step) > 1:
-        gap_ms = float(tail.start_ns[-1] - tail.end_ns[-2]) / 1e6
+        gap_ms = max(0.0, float(tail.start_ns[-1] - tail.end_ns[-2]) / 1e6)
         facts.append(("gap before", quantity(gap_ms, "ms")))
+    if tail.gpu_start_ns[-1] >= 0:
+        gpu_ms = float(tail.gpu_end_ns[-1] - tail.gpu_start_ns[-1]) / 1e6
+        facts.append(("GPU", quantity(gpu_ms, "ms")))
+    if len(tail.step) > 1 and min(tail.gpu_start_ns[-1], tail.gpu_end_ns[-2]) >= 0:
+        idle_ms = max(0.0, float(tail.gpu_start_ns[-1] - tail.gpu_end_ns[-2]) / 1e6)
+        facts.append(("idle before", quantity(idle_ms, "ms")))
     if tail.blocked[-1]:
         facts.append(("queue waits:", _BLOCKED.get(tail.blocked[-1], tail.blocked[-1])))
     return tuple(facts)

@@ -11,7 +11,7 @@ from workbench.tui.drawing.lanes_picture import ASCII_FILLS, FILLS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from workbench.viewing.timeline import SpanFigures, Timeline
+    from workbench.viewing.timeline import GpuFigures, SpanFigures, Timeline
 
 _NO_STEPS_TOLD = "A server's steps can't be seen from outside: there is no timeline of them."
 
@@ -52,9 +52,19 @@ def figures_lines(figures: SpanFigures, run_steps: int, remote: bool) -> str:
         f"batch {number(figures.mean_batch)}",
         f"Tokens   {figures.prefill_tokens:,} prefill, {figures.decode_tokens:,} decode",
     ]
+    if figures.gpu is not None:
+        lines.append(f"GPU      {_on_the_gpu(figures.gpu)}")
     gaps = [f"{gap.after_step}: {milliseconds(gap.duration_ms)}" for gap in figures.gaps[:3]]
     lines.append(f"Gaps     {'after ' + ', '.join(gaps) if gaps else 'no host gap'}")
     return "\n".join(lines)
+
+
+def _on_the_gpu(gpu: GpuFigures) -> str:
+    said = f"busy {percent(gpu.busy_percent)}"
+    if gpu.idle_percent is None:
+        return said
+    p50, p99 = milliseconds(gpu.idle_p50_ms), milliseconds(gpu.idle_p99_ms)
+    return f"{said}; idle p50 {p50}, p99 {p99}, {percent(gpu.idle_percent)}"
 
 
 def _shares(figures: SpanFigures) -> str:

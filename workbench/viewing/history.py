@@ -209,7 +209,21 @@ def _gpu(record: RunRecord, span: Span) -> tuple[Line, ...]:
         share = 100 * rows["memory_used_bytes"] / rows["memory_total_bytes"]
         line = _means(f"{device} memory", rows["time_ns"], share, span)
         memory += [line] if line is not None else []
-    return (*busy, *memory)
+    units = _units(record, span) if len(busy) == 1 else ()
+    return (*busy, *memory, *units)
+
+
+def _units(record: RunRecord, span: Span) -> tuple[Line, ...]:
+    """How busy the units of the only GPU are, where it tells."""
+    lines = (
+        _means(f"{device} {name}", rows["time_ns"], rows[column], span)
+        for device, rows in record.by_device.items()
+        for name, column in (
+            ("tensor", "tensor_active_percent"),
+            ("DRAM", "dram_bandwidth_percent"),
+        )
+    )
+    return tuple(line for line in lines if line is not None)
 
 
 def _cpu(record: RunRecord, span: Span) -> tuple[Line, ...]:

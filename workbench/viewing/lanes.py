@@ -94,6 +94,7 @@ class WorkerSteps:
         pause[:-1] = self.from_ns[1:] - self.until_ns[:-1]
         self.gap_ns: Ints = np.where(self.left > 0, pause, 0)
         self._gaps = _running_sum(self.gap_ns)
+        self.gpu_ms, self.gpu_idle_ms, self.decode_idle_ms = _gpu_times(steps)
         length = self.until_ns - self.from_ns
         self._by_kind = {
             kind: _running_sum(np.where(self.kind == kind, length, 0))
@@ -227,6 +228,17 @@ def _seen(
             )
         )
     return tuple(seen)
+
+
+def _gpu_times(steps: pl.DataFrame) -> tuple[Floats, Floats, Floats]:
+    """`gpu_ms`, `gpu_idle_ms` and `decode_idle_ms` of `with_gpu_times`; NaN where there is none."""
+    from workbench.analysis.gpu_time import with_gpu_times
+
+    timed = with_gpu_times(steps).select("gpu_ms", "gpu_idle_ms", "decode_idle_ms")
+    gpu_ms, idle_ms, between_ms = (
+        column.cast(float).fill_null(float("nan")).to_numpy() for column in timed
+    )
+    return gpu_ms, idle_ms, between_ms
 
 
 def _running_sum(values: Ints) -> Ints:

@@ -145,6 +145,8 @@ def _step_tail(record: RunRecord, at_ns: int) -> StepTail:
         worker=rows["worker"].fill_null(0).to_numpy(),
         kind=tuple(rows["kind"]),
         blocked=tuple(rows["blocked"].fill_null("")),
+        gpu_start_ns=rows["gpu_start_ns"].fill_null(-1).to_numpy(),
+        gpu_end_ns=rows["gpu_end_ns"].fill_null(-1).to_numpy(),
         **{name: rows[name].to_numpy() for name in names},
     )
 

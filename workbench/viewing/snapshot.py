@@ -50,7 +50,8 @@ class LogEntry:
 class StepTail:
     """The last steps, oldest first; each attribute is that column of `runs.schema.STEPS`.
 
-    `blocked` is "" and `worker` 0 in runs that were recorded before there were such columns.
+    `blocked` is "" and `worker` 0 in runs that were recorded before there were such columns;
+    `gpu_start_ns` and `gpu_end_ns` are -1 where no GPU told.
     """
 
     step: Ints
@@ -66,6 +67,8 @@ class StepTail:
     emitting: Ints
     running: Ints
     waiting: Ints
+    gpu_start_ns: Ints
+    gpu_end_ns: Ints
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -42,6 +42,9 @@ class StepDetail:
     Attributes:
         gap_before_ms: since the step before it on the same worker, ms; gap_is_host: requests were
             running or waiting meanwhile, so that the host kept the GPU idle.
+        launch_ms: host time spent on launching it, ms; gpu_ms: on the GPU, from its first to its
+            last work; gpu_idle_ms: that the GPU idled before it, since the step before on the
+            same worker, where requests were left after that.
         live_blocks, cached_blocks: KV blocks held by requests, and cached but held by none, after
             it; running, waiting: requests after it.
         blocked: why the first waiting request was not in it; "" if none was kept out.
@@ -56,6 +59,9 @@ class StepDetail:
     schedule_ms: float
     gap_before_ms: float | None
     gap_is_host: bool
+    launch_ms: float | None
+    gpu_ms: float | None
+    gpu_idle_ms: float | None
     num_seqs: int
     prefill_tokens: int
     decode_tokens: int
@@ -75,6 +81,7 @@ def step_detail(view: RunView, index: StepIndex, step: int) -> StepDetail | None
         return None
     lane, row = place
     found = view.frames.steps.row(by_predicate=pl.col("step") == step, named=True)
+    launch_ns = found.get("launch_ns")
     gap_ns = int(lane.from_ns[row] - lane.until_ns[row - 1]) if row else None
     return StepDetail(
         step=step,
@@ -86,6 +93,9 @@ def step_detail(view: RunView, index: StepIndex, step: int) -> StepDetail | None
         schedule_ms=found["schedule_ns"] / NS_PER_MS,
         gap_before_ms=None if gap_ns is None else gap_ns / NS_PER_MS,
         gap_is_host=row > 0 and int(lane.left[row - 1]) > 0,
+        launch_ms=None if launch_ns is None else launch_ns / NS_PER_MS,
+        gpu_ms=_or_none(lane.gpu_ms[row]),
+        gpu_idle_ms=_or_none(lane.gpu_idle_ms[row]),
         num_seqs=found["num_seqs"],
         prefill_tokens=found["prefill_tokens"],
         decode_tokens=found["decode_tokens"],
@@ -97,6 +107,10 @@ def step_detail(view: RunView, index: StepIndex, step: int) -> StepDetail | None
         members=_members(view.step_members(step)),
         events=_events(view.frames.events, step),
     )
+
+
+def _or_none(value: float) -> float | None:
+    return None if value != value else float(value)
 
 
 def _members(members: pl.DataFrame) -> tuple[Member, ...]:

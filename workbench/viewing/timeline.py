@@ -32,6 +32,22 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
+class GpuFigures:
+    """A span's steps on the GPU.
+
+    Attributes:
+        busy_percent: their time there ÷ the span's known time, over all workers.
+        idle_p50_ms, idle_p99_ms: that it idled between two decode steps; idle_percent: its share
+            of the time of these, as `analysis.gpu_time` has it. None where there are no two.
+    """
+
+    busy_percent: float
+    idle_p50_ms: float | None
+    idle_p99_ms: float | None
+    idle_percent: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class SpanFigures:
     """What happened in a span; None where it holds no step, or nothing of it is known yet.
 
@@ -41,6 +57,7 @@ class SpanFigures:
             in host gaps, with nothing to do. They sum to 100.
         p50_ms, p99_ms: from a step's first launch until its tokens are on the host.
         prefill_tokens, decode_tokens: that these steps computed; mean_batch: sequences per step.
+        gpu: what the GPU did of these steps; None where none was timed there.
         gaps: the largest host gaps that begin in it, largest first.
     """
 
@@ -54,6 +71,7 @@ class SpanFigures:
     prefill_tokens: int
     decode_tokens: int
     mean_batch: float | None
+    gpu: GpuFigures | None
     gaps: tuple[Gap, ...]
 
 
@@ -167,6 +185,7 @@ class StepIndex:
                 if count
                 else None
             ),
+            gpu=_gpu_figures(spans, known),
             gaps=self.largest_gaps(start_ns, end_ns, 5),
         )
 
@@ -247,3 +266,19 @@ class StepIndex:
         states = largest(values, np.maximum(first, 0), np.maximum(last, first + 1))
         states[edges[1:] <= edges[:-1]] = np.nan
         return states
+
+
+def _gpu_figures(spans: list[tuple[WorkerSteps, slice]], known_ns: int) -> GpuFigures | None:
+    gpu_ms = np.concatenate([steps.gpu_ms[rows] for steps, rows in spans])
+    idle_ms = np.concatenate([steps.decode_idle_ms[rows] for steps, rows in spans])
+    if not known_ns or np.isnan(gpu_ms).all():
+        return None
+    between = ~np.isnan(idle_ms)
+    p50, p99 = percentiles(idle_ms[between], (50, 99))
+    idle, computed = float(idle_ms[between].sum()), float(gpu_ms[between].sum())
+    return GpuFigures(
+        busy_percent=min(100.0, 100 * float(np.nansum(gpu_ms)) * 1e6 / known_ns),
+        idle_p50_ms=p50,
+        idle_p99_ms=p99,
+        idle_percent=100 * idle / (idle + computed) if idle + computed > 0 else None,
+    )

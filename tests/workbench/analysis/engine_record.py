@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from engines.base import StepResult
+from engines.compute.worker import Computed
 from engines.monolithic import MonolithicEngine
 from engines.scheduling.blocks import BlockPool
 from engines.scheduling.config import SchedulerConfig
@@ -32,15 +33,28 @@ class _Clock:
 
 
 class _Worker:
-    """A step takes longer with every token in it, and now and then much longer."""
+    """A step takes longer with every token in it, and now and then much longer. With overlap the
+    host goes on meanwhile, and waits for it when it collects."""
 
-    def __init__(self, clock: _Clock, rng: np.random.Generator) -> None:
-        self._clock, self._rng = clock, rng
+    def __init__(self, clock: _Clock, rng: np.random.Generator, overlaps: bool) -> None:
+        self._clock, self._rng, self.overlaps = clock, rng, overlaps
+        self._done_ns = 0
 
     def execute(self, plan: Any, table: Any) -> Any:
+        return self.collect(self.launch(plan, table)).tokens
+
+    def launch(self, plan: Any, table: Any) -> tuple[int, Computed]:
         jitter = self._rng.exponential(1.0) + (20 if self._rng.random() < 0.02 else 0)
-        self._clock.now += int((3 + 0.05 * plan.num_tokens + jitter) * 1_000_000)
-        return np.ones(int(plan.samples.sum()), np.int32)
+        takes_ns = int((3 + 0.05 * plan.num_tokens + jitter) * 1_000_000)
+        self._done_ns = max(self._done_ns, self._clock.now) + takes_ns
+        if not self.overlaps:
+            self._clock.now = self._done_ns
+        return self._done_ns, Computed(np.ones(int(plan.samples.sum()), np.int32))
+
+    def collect(self, launched: tuple[int, Computed]) -> Computed:
+        done_ns, computed = launched
+        self._clock.now = max(self._clock.now, done_ns)
+        return computed
 
     def close(self) -> None: ...
 
@@ -88,14 +102,19 @@ class _Notes(NoRecord):
 
 
 def record_of_engine(
-    seed: int, count: int = 40, blocks: int = 40, seqs: int = 6, drain_s: float = 1000.0
+    seed: int,
+    count: int = 40,
+    blocks: int = 40,
+    seqs: int = 6,
+    drain_s: float = 1000.0,
+    overlaps: bool = False,
 ) -> dict[str, pl.DataFrame]:
     """`requests`, `steps`, `emissions` and `events` of a run that is short of KV blocks."""
     rng = np.random.default_rng(seed)
     clock = _Clock()
     config = SchedulerConfig(max_num_seqs=seqs, max_num_batched_tokens=64, max_model_len=256)
     engine = MonolithicEngine(
-        Scheduler(config, BlockPool(blocks, 8)), _Worker(clock, rng), clock, Ranges()
+        Scheduler(config, BlockPool(blocks, 8)), _Worker(clock, rng, overlaps), clock, Ranges()
     )
     at = np.cumsum(rng.exponential(30e6, count)).astype(np.int64).tolist()
     requests = [

@@ -34,7 +34,10 @@ class HandTimeline:
         blocked: str | None = "",
         running: int | None = None,
         plan: float = 0.0,
+        planned: float | None = None,
     ) -> int:
+        """Adds a step from `start` to `end`, whose planning took `plan` and began at `planned`;
+        None: right before it started."""
         prefill, decode, first = prefill or {}, decode or [], first or []
         number, end_ns = len(self.steps), round(end * MS)
         kind = "decode" if not prefill else "mixed" if decode else "prefill"
@@ -56,6 +59,7 @@ class HandTimeline:
                 "cached_blocks": 0,
                 "worker": 0,
                 "blocked": blocked,
+                "planned_ns": None if planned is None else round(planned * MS),
             }
         )
         for request_id, tokens in prefill.items():

@@ -6,8 +6,10 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from workbench.analysis.device_facts import device_facts
 from workbench.analysis.metrics import Window
 from workbench.analysis.report import report
+from workbench.analysis.report_tables import engine_facts
 from workbench.analysis.summary import summarise
 
 S = 1_000_000_000
@@ -142,3 +144,57 @@ def test_a_ttft_of_ten_seconds_and_more_is_drawn_in_seconds(run, tables):
     text = rendered(run, {"requests": slow}, 100)
     assert "TTFT, s, by arrival" in text
     assert "TTFT, ms, by arrival" in rendered(run, tables, 100)
+
+
+def test_devices_say_what_they_measured_and_what_they_lack():
+    figures = {
+        "sm_active_percent": 91.5,
+        "tensor_active_percent": 61.0,
+        "dram_bandwidth_percent": 72.0,
+        "power_watts": 540.0,
+        "energy_per_output_token_joules": 0.0231,
+        "energy_counted": 1.0,
+        "throttled_percent": 12.0,
+        "throttled_by_software_power_cap_percent": 12.0,
+    }
+    absent = "Not Supported (NVMLError_NotSupported)"
+    reasons = {
+        "gpu0.nvlink_rx": absent,
+        "gpu0.nvlink_tx": absent,
+        "gpu0.power": absent,
+        "gpu1.gpm": absent,
+        "gpu1.energy": absent,
+        "host.process": "no access",
+    }
+    plain = figures | {"energy_counted": 0.0} | {"sm_active_percent": None}
+    facts = dict(device_facts({"gpu0": figures, "gpu1": plain}, reasons))
+    assert "SMs active 91.5 %, tensor cores 61.0 %, DRAM bandwidth 72.0 %" in facts["gpu0"]
+    assert "J per output token (counted)" in facts["gpu0"]
+    assert "software power cap 12.0 %" in facts["gpu0"]
+    assert facts["  gpu0 lacks"] == "NVLink in, NVLink out: Not Supported", "power has a stand-in"
+    assert "J per output token (from power)" in facts["gpu1"]
+    assert facts["  gpu1 lacks"] == (
+        "SM, tensor and DRAM activity (GPM), energy counter: Not Supported"
+    )
+    assert "host" not in facts
+
+
+def test_the_gpu_time_of_steps_is_told_where_there_is_any():
+    def figures(p50, p99):
+        return {"n": 4, "p50": p50, "p99": p99}
+
+    gpu = {
+        "busy_percent": 97.0,
+        "step_ms": {"all": figures(4.0, 6.0)},
+        "decode_idle_ms": figures(0.02, 0.4),
+        "decode_idle_percent": 1.5,
+        "host_ms": figures(0.3, 0.9),
+    }
+    steps = {"count": 4, "by_kind": {"decode": 4}}
+    facts = dict(engine_facts({"steps": steps | {"gpu": gpu}}))
+    assert facts["GPU time"] == "p50 4.00 ms, p99 6.00 ms a step; busy 97.0 % of the time"
+    assert facts["GPU idle"].endswith("between decode steps: 1.5 % of their time")
+    assert facts["Host time"].startswith("p50 0.300 ms")
+    assert (
+        not {"GPU time", "GPU idle"} & dict(engine_facts({"steps": steps | {"gpu": None}})).keys()
+    )

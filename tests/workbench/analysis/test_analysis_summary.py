@@ -5,6 +5,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from workbench.analysis.devices import throttle_shares
 from workbench.analysis.metrics import Window, emission_gaps, request_metrics
 from workbench.analysis.summary import summarise
 from workbench.runs.schema import EMISSIONS, EVENTS, REQUESTS, STEPS
@@ -264,6 +265,9 @@ def test_devices_means_peaks_and_energy(table_frame):
     assert figures["gpu0"]["utilization_percent"] == 50
     assert figures["gpu0"]["memory_peak_gib"] == pytest.approx(11 / 12)
     assert figures["gpu0"]["throttled_percent"] == pytest.approx(600 / 11)
+    assert figures["gpu0"]["throttled_by_software_power_cap_percent"] == pytest.approx(600 / 11)
+    assert throttle_shares(figures["gpu0"]) == {"software power cap": pytest.approx(600 / 11)}
+    assert figures["gpu0"]["energy_counted"] == 0
     assert figures["host"] == {"samples": 11, "process_rss_peak_gib": 2.0}
 
 
@@ -271,6 +275,33 @@ def test_energy_needs_samples_over_the_whole_window():
     devices = pl.DataFrame({"time_ns": [0, S], "device": "gpu0", "power_watts": [100.0, 100.0]})
     assert summarise({"devices": devices}, Window(0, S)).devices["gpu0"]["energy_joules"] == 100
     assert "energy_joules" not in summarise({"devices": devices}, Window(0, 2 * S)).devices["gpu0"]
+
+
+def test_the_energy_counter_goes_before_the_power():
+    times = [second * S for second in range(-1, 6)]
+    counter = [100.0 * second if second % 2 else None for second in range(-1, 6)]
+    devices = pl.DataFrame(
+        {"time_ns": times, "device": "gpu0", "power_watts": 90.0, "energy_joules": counter}
+    )
+    figures = summarise({"devices": devices}, Window(0, 4 * S)).devices["gpu0"]
+    assert (figures["energy_joules"], figures["energy_counted"]) == (pytest.approx(400), 1)
+    anew = devices.with_columns(energy_joules=pl.Series([500.0, None, 0, None, 200, None, 400]))
+    figures = summarise({"devices": anew}, Window(0, 4 * S)).devices["gpu0"]
+    assert (figures["energy_joules"], figures["energy_counted"]) == (pytest.approx(360), 0)
+
+
+def test_the_units_of_a_gpu_have_means_and_absent_ones_are_left_out():
+    devices = pl.DataFrame(
+        {
+            "time_ns": [0, S // 2, S],
+            "device": "gpu0",
+            "sm_active_percent": [None, 80.0, 90.0],
+            "dram_bandwidth_percent": [None, None, None],
+        },
+        schema_overrides={"dram_bandwidth_percent": pl.Float64},
+    )
+    figures = summarise({"devices": devices}, Window(0, S)).devices["gpu0"]
+    assert figures == {"samples": 3, "sm_active_percent": 85}
 
 
 def empty(table_frame):

@@ -22,9 +22,10 @@ def check_partition(story):
     assert all(span.duration_ns > 0 for span in story.spans)
 
 
+@pytest.mark.parametrize("overlaps", [False, True])
 @pytest.mark.parametrize("seed", range(4))
-def test_spans_and_stages_agree_with_the_record_of_the_real_scheduler(seed):
-    tables = record_of_engine(seed)
+def test_spans_and_stages_agree_with_the_record_of_the_real_scheduler(seed, overlaps):
+    tables = record_of_engine(seed, overlaps=overlaps)
     requests = request_metrics(tables["requests"])
     assert requests["preemptions"].sum() > 0
     for row in requests.iter_rows(named=True):
@@ -78,6 +79,22 @@ def test_what_it_queued_for_is_told_by_the_steps_that_left_it_out():
     assert {part.cause: part.running for part in story.queue_causes}["seqs"] == 4
 
 
+def test_steps_that_overlap_leave_it_out_when_they_are_planned():
+    line = HandTimeline()
+    line.step(0, 100, decode=[1, 2], running=2)
+    line.step(100, 200, decode=[1, 2], blocked="seqs", running=2, plan=1, planned=10)
+    line.step(200, 300, decode=[1, 2], blocked="blocks", running=2, plan=1, planned=110)
+    line.step(300, 400, prefill={0: 100}, first=[0], plan=1, planned=210)
+    row = request_row(
+        scheduled=50, admitted=50, started=300, prefilled=400, first_token=400, last_token=400,
+        finished=400,
+    )  # fmt: skip
+    story = request_story(row, *line.frames())
+    causes = {part.cause: part.duration_ns // MS for part in story.queue_causes}
+    assert causes == {"step": 60 + 90, "blocks": 100}
+    assert [turn.planned_ns for turn in story.turns] == [210 * MS]
+
+
 def test_an_older_record_does_not_tell_what_it_queued_for():
     line = HandTimeline()
     line.step(100, 200, decode=[1])
@@ -87,7 +104,7 @@ def test_an_older_record_does_not_tell_what_it_queued_for():
         scheduled=90, admitted=100, started=200, prefilled=300, first_token=300, last_token=300,
         finished=300,
     )  # fmt: skip
-    story = request_story(row, emissions, events, steps.drop("worker", "blocked"))
+    story = request_story(row, emissions, events, steps.drop("worker", "blocked", "planned_ns"))
     assert [part.cause for part in story.queue_causes] == ["unknown"]
 
 

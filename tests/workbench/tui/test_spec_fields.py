@@ -62,6 +62,10 @@ def test_an_empty_form_is_the_default_spec():
             "model": {"weights_seed": 3},
         },
         {"name": "a b", "seed": 7, "profile": "none", "sampling": {"top_p": 0.9}},
+        {
+            "engine": {"cuda_graphs": False, "overlap": True, "attention": "triton"},
+            "model": {"quantization": "fp8"},
+        },
     ],
 )
 def test_a_spec_comes_back_from_its_texts(data):
@@ -73,6 +77,17 @@ def test_a_spec_comes_back_from_its_texts(data):
 def test_only_what_no_field_shows_is_kept_beside():
     spec = parse_spec({"seed": 3, "record": {"flush": 1}, "traffic": {"rate": 2}}, "test")
     assert beside_the_form(spec, iter(FIELDS.values())) == {"record": {"flush": 1.0}}
+
+
+def test_a_switch_that_may_be_left_open_is_a_choice_of_three():
+    for name in ("graphs", "overlap"):
+        field = FIELDS[name]
+        assert field.kind == "choice"
+        assert field.choices == (("", "where possible"), ("on", "on"), ("off", "off"))
+    assert texts_of(RunSpec(), iter(FIELDS.values()))["graphs"] == ""
+    assert read({"graphs": ""}) == RunSpec()
+    assert read({"graphs": "off"}).engine.cuda_graphs is False
+    assert read({"overlap": "on"}).engine.overlap is True
 
 
 def test_units_are_understood():
@@ -96,6 +111,8 @@ def test_units_are_understood():
         ({"api": "chat"}, "api", "no url is given"),
         ({"speed": "2"}, "trace", "but no file"),
         ({"name": "a/b"}, "name", "pattern"),
+        ({"graphs": "on", "device": "cpu"}, "graphs", "needs a CUDA device"),
+        ({"quantization": "fp8", "dtype": "float32"}, "quantization", "come out in bfloat16"),
         ({"modulation": "wild"}, "modulation", "unknown modulation 'wild'"),
     ],
 )

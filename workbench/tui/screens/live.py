@@ -152,6 +152,7 @@ class LiveScreen(RunScreen):
         self._show_pools(data.pools)
         self.query_one(StepBars).update(data.steps)
         facts = ["   ".join(f"{name} {fact}" for name, fact in data.step_facts)]
+        facts += data.gpu_facts
         if data.no_gpu and self._everything_fits:  # else the charts of the devices' page say so
             facts.append(f"GPU not measured: {data.no_gpu}")
         self.query_one("#facts", Static).update("\n".join(line for line in facts if line))

@@ -58,7 +58,9 @@ class TimelineScreen(RunScreen):
         "Each worker has a lane; what a cell shows is the kind of step that took most of its time. "
         "Zoom in (↑, +, or the wheel) until single steps with their numbers appear.\n"
         "A host gap is the time between two steps while requests were running or waiting: the host "
-        "kept the GPU idle. G goes from the largest gap to the next largest."
+        "kept the GPU idle. G goes from the largest gap to the next largest. The line on the GPU "
+        "tells by the GPU's own clock how long it was busy, and how long it idled between two "
+        "decode steps; the last figure is the share of these steps' time."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "zoom(0.5)", "Zoom in", key_display="↑"),

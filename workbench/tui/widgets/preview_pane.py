@@ -155,6 +155,8 @@ class PreviewPane(VerticalScroll):
             f"max_num_seqs {pool.max_num_seqs:,}, step {pool.max_num_batched_tokens:,} tokens",
             colors["muted"],
         )
+        if model is not None and model.parts:
+            text.append(f"\n  {model.parts}", colors["muted"])
         return text
 
     def _traffic(self, data: LaunchData) -> Text:

@@ -7,7 +7,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from engines.options import DEVICES, DTYPES, ENGINES
+from engines.options import (
+    ATTENTION,
+    DEVICES,
+    DTYPES,
+    ENGINES,
+    KERNELS,
+    KV_DTYPES,
+    QUANTIZATIONS,
+)
 from engines.remote.options import APIS
 from engines.scheduling.config import BATCHING, POLICIES
 from workbench.errors import SpecError
@@ -21,14 +29,15 @@ from workloads.thinking import KINDS as THINK_KINDS
 
 _SECTIONS: Mapping[str, str] = {
     "Target": "target api target-model tokenizer | timeout retries http2 processes",
-    "Model": "model device dtype | threads",
+    "Model": "model device dtype | quantization threads",
     "Traffic": "workload trace arrival modulation rate share concurrency duration warmup | "
     "burstiness shape rate-file think think-kind drain input-tokens output-tokens shared-prefix "
     "documents document-tokens document-zipf gap-scale cancel-share cancel-after",
     "Trace": "| speed window limit jitter scale-lengths max-context skip-bad",
     "Limits": "ttft tpot itl e2e require-attainment",
     "Engine": "max-num-seqs max-num-batched-tokens block-size kv-memory chunked-prefill "
-    "prefix-caching batching policy | engine num-blocks max-model-len",
+    "prefix-caching batching policy | engine num-blocks max-model-len attention kernels graphs "
+    "overlap kv-cache-dtype",
     "Sampling": "temperature top-k top-p ignore-eos",
     "Run": "seed name profile",
 }
@@ -66,7 +75,7 @@ class Field:
         name: unique; the flag's, without dashes in front.
         path: where its value goes in the spec.
         help: what it is, in a sentence; usage: how it is written as a flag.
-        kind: "text", "choice" or "switch".
+        kind: "text", "choice" or "switch"; a switch that may be left open is a choice.
         choices: (value, what it means) of a choice or switch; the first is the default.
         placeholder: what holds where nothing is written.
         seldom: shown only among all options.
@@ -121,7 +130,8 @@ def _of_limit(name: str) -> Field:
 def _of_flag(flag: Flag, plain: dict[str, Any], seldom: bool) -> Field:
     default = _at(plain, flag.path)
     choices = _choices(flag, default)
-    kind = "switch" if flag.kind == "switch" else "choice" if choices else "text"
+    is_switch = flag.kind == "switch" and default is not None
+    kind = "switch" if is_switch else "choice" if choices else "text"
     said = re.search(r"\(default:? ([^)]*)\)", flag.help)
     if default not in (None, ""):
         placeholder = value_text(default)
@@ -133,6 +143,8 @@ def _of_flag(flag: Flag, plain: dict[str, Any], seldom: bool) -> Field:
 
 
 def _choices(flag: Flag, default: Any) -> tuple[tuple[str, str], ...]:
+    if flag.kind == "switch" and default is None:
+        return (("", "where possible"), ("on", "on"), ("off", "off"))
     if flag.kind == "switch":
         return (("on", "on"), ("off", "off")) if default else (("off", "off"), ("on", "on"))
     if flag.name == "--workload":
@@ -148,6 +160,10 @@ def _choices(flag: Flag, default: Any) -> tuple[tuple[str, str], ...]:
         "--batching": BATCHING,
         "--device": DEVICES,
         "--dtype": DTYPES,
+        "--quantization": QUANTIZATIONS,
+        "--attention": ATTENTION,
+        "--kernels": KERNELS,
+        "--kv-cache-dtype": KV_DTYPES,
         "--profile": ("minimal", "none"),
     }
     return tuple((name, name) for name in sorted(known.get(flag.name, ()), key=default.__ne__))
@@ -161,7 +177,7 @@ def texts_of(spec: RunSpec, fields: Iterator[Field]) -> dict[str, str]:
 
 
 def _text(field: Field, value: Any, default: Any) -> str:
-    if field.kind == "switch":
+    if isinstance(value, bool):
         return "on" if value else "off"
     if field.kind == "choice":
         return value or ""
@@ -208,14 +224,17 @@ def read_form(
 
 
 def _read(field: Field, text: str) -> Any:
-    if field.kind == "switch":
+    if field.flag is not None and field.flag.kind == "switch":
         return text == "on"
     return text if field.flag is None else field.flag.read(text)
 
 
 def _field_of(message: str, fields: Mapping[str, Field]) -> str | None:
-    """The field that a message of the spec is about: the one whose key it begins with, or the
-    first one that it names, of the section that it begins with."""
+    """The field that a message of the spec is about: the one whose flag or key it begins with, or
+    the first one that it names, of the section that it begins with."""
+    flag = re.match(r"--([\w-]+)", message)
+    if flag is not None and flag[1] in fields:
+        return flag[1]
     head = re.match(r"[\w.]+(?= = |: )", message)
     key = head[0] if head is not None else ""
     for name, field in fields.items():

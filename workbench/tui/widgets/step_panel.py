@@ -72,6 +72,21 @@ class StepPanel(Vertical):
         self.query_one(MembersTable).show(RowList(rows))
 
 
+def _on_the_gpu(detail: StepDetail) -> list[str]:
+    """How long the host took to launch it, and the GPU to compute it; nothing where none tells.
+
+    A worker without GPU times computes the step while it launches it.
+    """
+    if detail.gpu_ms is None:
+        return []
+    parts = [f"{milliseconds(detail.gpu_ms)} on the GPU"]
+    if detail.launch_ms is not None:
+        parts.insert(0, f"launched in {milliseconds(detail.launch_ms)}")
+    if detail.gpu_idle_ms is not None:
+        parts.append(f"idle {milliseconds(detail.gpu_idle_ms)} before")
+    return [", ".join(parts)]
+
+
 def step_facts(detail: StepDetail) -> str:
     """A step in a few lines."""
     unit = "token" if detail.decode_tokens == 1 else "tokens"
@@ -85,6 +100,7 @@ def step_facts(detail: StepDetail) -> str:
         f"{milliseconds(detail.duration_ms)}",
         f"{detail.start_ns / 1e9:.4f} s to {detail.end_ns / 1e9:.4f} s",
         f"scheduled in {milliseconds(detail.schedule_ms)}; {gap}",
+        *_on_the_gpu(detail),
         f"{counted(detail.num_seqs, 'sequence')}, {tokens}",
         f"after it: {detail.running:,} running, {detail.waiting:,} waiting, "
         f"{counted(detail.live_blocks, 'KV block')} live, {detail.cached_blocks:,} cached",
