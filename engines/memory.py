@@ -6,9 +6,11 @@ import psutil
 import torch
 
 from engines import sizing
+from engines.capabilities import DeviceFacts, Resolved, computes_in_fp8, installed
 from engines.models.config import ModelConfig
 from engines.options import EngineOptions
 from engines.scheduling.config import SchedulerConfig
+from engines.scratch import scratch_bytes
 
 
 def free_bytes(device: torch.device) -> int:
@@ -18,20 +20,41 @@ def free_bytes(device: torch.device) -> int:
     return int(psutil.virtual_memory().available)
 
 
-def check_weights_fit(config: ModelConfig, dtype: torch.dtype, device: torch.device) -> None:
+def device_facts(device: torch.device) -> DeviceFacts:
+    """What decides which fast parts `device` can have."""
+    if device.type != "cuda":
+        return DeviceFacts("cpu", "cpu", None, installed())
+    return DeviceFacts(
+        "cuda",
+        torch.cuda.get_device_name(device),
+        torch.cuda.get_device_capability(device),
+        installed(),
+    )
+
+
+def check_weights_fit(
+    config: ModelConfig, dtype: torch.dtype, device: torch.device, quantization: str = "none"
+) -> None:
     """Refuses a model whose weights are larger than the memory that is free.
 
     Raises:
         ModelError: the message gives both sizes and what would fit.
     """
-    sizing.check_weights_fit(config, name_of(dtype), device.type, free_bytes(device))
+    sizing.check_weights_fit(
+        config,
+        name_of(dtype),
+        device.type,
+        free_bytes(device),
+        quantization,
+        can_quantise=computes_in_fp8(device_facts(device)),
+    )
 
 
 def choose_num_blocks(
     options: EngineOptions,
     config: ModelConfig,
     scheduling: SchedulerConfig,
-    dtype: torch.dtype,
+    resolved: Resolved,
     device: torch.device,
 ) -> int:
     """Blocks of the KV pool, the null block included, once the weights are loaded.
@@ -39,8 +62,15 @@ def choose_num_blocks(
     Raises:
         EngineConfigError: as `engines.sizing.choose_num_blocks`.
     """
+    scratch = scratch_bytes(config, scheduling, resolved) if device.type == "cuda" else 0
     return sizing.choose_num_blocks(
-        options, config, scheduling, name_of(dtype), device.type, free_bytes(device)
+        options,
+        config,
+        scheduling,
+        resolved.kv_dtype,
+        device.type,
+        free_bytes(device),
+        scratch,
     )
 
 

@@ -14,7 +14,10 @@ REMOTE = "remote"
 
 DEVICES = ("auto", "cpu", "cuda")
 DTYPES = ("auto", "float32", "bfloat16")
-ATTENTION = ("reference",)
+ATTENTION = ("auto", "reference", "triton", "flashinfer")
+KERNELS = ("auto", "reference", "fused")
+QUANTIZATIONS = ("none", "fp8", "fp8-tensorwise")
+KV_DTYPES = ("auto", "fp8")
 
 DEFAULT_MAX_MODEL_LEN = 32_768
 
@@ -29,6 +32,13 @@ class EngineOptions:
         device: "cpu", "cuda" or "auto" (CUDA where there is one).
         dtype: "float32", "bfloat16" or "auto" (float32 on a CPU, bfloat16 on CUDA).
         threads: torch threads on a CPU; None takes all cores that this process may use.
+        attention: the backend, one of `ATTENTION`.
+        kernels: of the layers beside attention, one of `KERNELS`.
+        cuda_graphs: replay captured steps; None where it is possible.
+        overlap: plan a step while the one before it runs; None where it is possible.
+        quantization: of the layers' matrices, one of `QUANTIZATIONS`: "fp8" has a scale for each
+            output row, "fp8-tensorwise" one for each matrix.
+        kv_dtype: of the KV cache, one of `KV_DTYPES`; "auto" is the model's dtype.
         block_size: tokens of a KV block.
         num_blocks: blocks of the KV pool, the null block included.
         kv_memory_bytes: size of the KV pool where `num_blocks` isn't given.
@@ -44,7 +54,12 @@ class EngineOptions:
     device: str = "auto"
     dtype: str = "auto"
     threads: int | None = None
-    attention: str = "reference"
+    attention: str = "auto"
+    kernels: str = "auto"
+    cuda_graphs: bool | None = None
+    overlap: bool | None = None
+    quantization: str = "none"
+    kv_dtype: str = "auto"
     block_size: int = 16
     num_blocks: int | None = None
     kv_memory_bytes: int | None = None
@@ -63,6 +78,62 @@ class EngineOptions:
             ("device", self.device, DEVICES),
             ("dtype", self.dtype, DTYPES),
             ("attention", self.attention, ATTENTION),
+            ("kernels", self.kernels, KERNELS),
+            ("quantization", self.quantization, QUANTIZATIONS),
+            ("kv_dtype", self.kv_dtype, KV_DTYPES),
         ):
             if value not in known:
                 raise EngineConfigError(f"{name} {value!r}: there is {', '.join(known)}")
+        if self.device == "cpu":
+            refuse_on_cpu(self)
+        _refuse_contradictions(self)
+
+
+def refuse_on_cpu(options: EngineOptions) -> None:
+    """Refuses what only a GPU can do.
+
+    Raises:
+        EngineConfigError: the first such option, and what to do.
+    """
+    asked = (
+        (options.attention in ("triton", "flashinfer"), f"--attention {options.attention}"),
+        (options.kernels == "fused", "--kernels fused"),
+        (bool(options.cuda_graphs), "--graphs"),
+        (bool(options.overlap), "--overlap"),
+        (options.quantization != "none", f"--quantization {options.quantization}"),
+    )
+    for is_asked, flag in asked:
+        if is_asked:
+            raise EngineConfigError(
+                f"{flag} needs a CUDA device, and this engine is on a CPU; leave it out, or run "
+                "where there is a GPU with --device cuda"
+            )
+
+
+def _refuse_contradictions(options: EngineOptions) -> None:
+    """Refuses what no device can do."""
+    if options.cuda_graphs:
+        for name, value, needed in (
+            ("attention", options.attention, "triton"),
+            ("kernels", options.kernels, "fused"),
+        ):
+            if value not in ("auto", needed):
+                raise EngineConfigError(
+                    f"--graphs: a step is captured with --{name} {needed} alone, not with {value}; "
+                    f"leave out --graphs or --{name}"
+                )
+    if options.overlap and options.attention == "reference":
+        raise EngineConfigError(
+            "--overlap: the reference attention plans each step on the host and waits for it; "
+            "leave out --overlap, or take --attention triton"
+        )
+    if options.attention == "flashinfer" and options.kv_dtype == "fp8":
+        raise EngineConfigError(
+            "--kv-cache-dtype fp8: flashinfer takes no scale for each token; take --attention "
+            "triton or reference with it"
+        )
+    if options.quantization != "none" and options.dtype == "float32":
+        raise EngineConfigError(
+            f"--quantization {options.quantization}: scaled matrix products come out in bfloat16; "
+            "take --dtype bfloat16 with it"
+        )

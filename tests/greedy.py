@@ -6,35 +6,20 @@ import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from paged import paged_logits
 
-from engines.attention.base import AttentionShape
-from engines.attention.reference import ReferenceAttention
-from engines.compute.worker import TorchWorker, allocate_kv
+from engines.capabilities import Resolved
+from engines.compute.worker import allocate_kv
+from engines.memory import name_of
 from engines.models.decoder import Decoder
 from engines.monolithic import MonolithicEngine
+from engines.registry import kv_dtype, make_worker
 from engines.scheduling.blocks import BlockPool
 from engines.scheduling.config import SchedulerConfig
-from engines.scheduling.plan import StepPlan
 from engines.scheduling.scheduler import Scheduler
-from engines.scheduling.sequence import SequenceTable
 from profiles.ranges import Ranges
 from workloads.request import Request, SamplingParams
-
-
-class ListeningWorker(TorchWorker):
-    """Keeps what it sampled, by request."""
-
-    tokens: dict[int, list[int]]
-
-    def execute(self, plan: StepPlan, table: SequenceTable) -> npt.NDArray[np.int32]:
-        ids = table.request_ids[plan.rows[plan.samples]].tolist()
-        sampled = super().execute(plan, table)
-        for request_id, token in zip(ids, sampled.tolist(), strict=True):
-            self.tokens.setdefault(request_id, []).append(token)
-        return sampled
 
 
 @dataclass(frozen=True)
@@ -50,6 +35,11 @@ class Arrangement:
     block_size: int = 16
     usable_blocks: int = 1024
     max_model_len: int = 256
+    attention: str = "reference"
+    kernels: str = "reference"
+    cuda_graphs: bool = False
+    overlap: bool = False
+    kv_dtype: str = "auto"
 
 
 @dataclass
@@ -69,14 +59,18 @@ def generate(
     sampling: SamplingParams | None = None,
 ) -> Outputs:
     """Submits all prompts at once and steps until all have ended."""
-    a, c = arrangement, decoder.config
-    device, dtype = decoder.embed.device, decoder.embed.dtype
-    kv = allocate_kv(decoder, a.usable_blocks + 1, a.block_size)
-    shape = AttentionShape(c.num_heads, c.num_kv_heads, c.head_dim, c.sliding_window)
-    worker = ListeningWorker(
-        decoder, kv, ReferenceAttention(shape, a.block_size, device, dtype), Ranges()
+    a = arrangement
+    dtype = name_of(decoder.embed.dtype)
+    resolved = Resolved(
+        dtype=dtype,
+        kv_dtype=dtype if a.kv_dtype == "auto" else a.kv_dtype,
+        attention=a.attention,
+        kernels=a.kernels,
+        cuda_graphs=a.cuda_graphs,
+        overlap=a.overlap,
+        quantization="none",
     )
-    worker.tokens = {}
+    kv = allocate_kv(decoder, a.usable_blocks + 1, a.block_size, kv_dtype(resolved))
     config = SchedulerConfig(
         max_num_seqs=a.max_num_seqs,
         max_num_batched_tokens=a.max_num_batched_tokens,
@@ -85,14 +79,17 @@ def generate(
         batching=a.batching,
         policy=a.policy,
     )
-    pool = BlockPool(a.usable_blocks + 1, a.block_size, a.prefix_caching)
     clock = itertools.count()
-    engine = MonolithicEngine(Scheduler(config, pool), worker, lambda: next(clock), Ranges())
+    kernels = decoder.kernels
+    worker = make_worker(resolved, decoder, kv, config, Ranges(), lambda: next(clock))
+    pool = BlockPool(a.usable_blocks + 1, a.block_size, a.prefix_caching)
+    scheduler = Scheduler(config, pool)
+    engine = MonolithicEngine(scheduler, worker, lambda: next(clock), Ranges(), overlap=a.overlap)
     for request_id, prompt in enumerate(prompts):
         tokens = np.array(prompt, np.int32)
         own = sampling or SamplingParams()
         assert engine.submit(Request(request_id, 0, tokens, max_tokens, own)) is None
-    outputs = Outputs([])
+    outputs = Outputs([[] for _ in prompts])
     chunks: dict[int, int] = {}
     while engine.has_work:
         result = engine.step()
@@ -103,11 +100,13 @@ def generate(
                 chunks[event.request_id] = chunks.get(event.request_id, 0) + 1
         for record in result.records:
             assert record.status == "ok" and record.output_tokens == max_tokens
+            assert record.output_token_ids is not None
+            outputs.tokens[record.request_id] = record.output_token_ids.tolist()
             outputs.preemptions += record.preemptions
             outputs.cached_tokens += record.cached_tokens
             outputs.chunked_prompts += chunks[record.request_id] > record.preemptions + 1
     engine.check_integrity()
-    outputs.tokens = [worker.tokens[request_id] for request_id in range(len(prompts))]
+    decoder.kernels = kernels
     return outputs
 
 
@@ -118,6 +117,17 @@ def answer_logits(
     sequences = [prompt + answer[:-1] for prompt, answer in zip(prompts, answers, strict=True)]
     logits = paged_logits(decoder, sequences, "whole", block_size=16)
     return [of[len(prompt) - 1 :] for prompt, of in zip(prompts, logits, strict=True)]
+
+
+def regrets(logits: list[torch.Tensor], answers: list[list[int]]) -> list[float]:
+    """For each answer: how far its worst token's logit is below the largest, as a share of the
+    largest of all. A greedy answer has next to none."""
+    scale = max(of.abs().max().item() for of in logits)
+    return [
+        (of.amax(dim=1) - of.gather(1, torch.tensor(answer).unsqueeze(1)).squeeze(1)).max().item()
+        / scale
+        for of, answer in zip(logits, answers, strict=True)
+    ]
 
 
 def divergences(

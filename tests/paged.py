@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from engines.attention.base import AttentionShape, StepLayout
+from engines.attention.base import AttentionBackend, AttentionShape, DeviceStep, StepLayout
 from engines.attention.reference import ReferenceAttention
 from engines.compute.worker import allocate_kv
 from engines.models.decoder import Decoder
@@ -48,7 +48,6 @@ class PagedLayout:
             query_lens=np.array([end - start for _, start, end in parts], np.int64),
             context_lens=np.array([end for _, _, end in parts], np.int64),
             block_tables=self.tables[[index for index, _, _ in parts]],
-            slots=np.concatenate([self.slots(*part) for part in parts]),
             num_decodes=num_decodes,
         )
 
@@ -112,30 +111,72 @@ SCHEDULES = {
 }
 
 
+def device_step(layout: StepLayout, device: torch.device, spare: int = 3) -> DeviceStep:
+    """The same layout for a backend that plans on the device, padded by a few sequences."""
+
+    def on_device(values: npt.NDArray[np.int64] | npt.NDArray[np.int32]) -> torch.Tensor:
+        return torch.from_numpy(values.astype(np.int32)).to(device)
+
+    seqs, tokens = len(layout.query_lens), int(layout.query_lens.sum())
+    counts = np.array([seqs, layout.num_decodes, tokens, seqs])
+    starts = np.concatenate([[0], np.cumsum(layout.query_lens), np.full(spare, 0)])
+    return DeviceStep(
+        num_tokens=tokens,
+        num_seqs=seqs + spare,
+        max_decodes=layout.num_decodes,
+        max_prefills=seqs - layout.num_decodes,
+        rows=on_device(np.concatenate([np.arange(seqs), np.zeros(spare, np.int64)])),
+        query_starts=on_device(starts),
+        context_lens=on_device(np.concatenate([layout.context_lens, np.zeros(spare, np.int64)])),
+        counts=on_device(counts),
+        block_tables=on_device(layout.block_tables),
+        host=layout,
+    )
+
+
+def make_backend(name: str, decoder: Decoder, block_size: int) -> AttentionBackend:
+    """An attention backend for steps of up to 64 sequences and 4,096 tokens."""
+    c = decoder.config
+    shape = AttentionShape(c.num_heads, c.num_kv_heads, c.head_dim, c.sliding_window)
+    device, dtype = decoder.embed.device, decoder.embed.dtype
+    if name == "triton":
+        from engines.attention.paged import TritonAttention
+
+        return TritonAttention(shape, block_size, device, dtype, 64, 4096)
+    return ReferenceAttention(shape, block_size, device, dtype)
+
+
 @torch.inference_mode()
 def paged_logits(
-    decoder: Decoder, sequences: list[list[int]], schedule: str, block_size: int = 4
+    decoder: Decoder,
+    sequences: list[list[int]],
+    schedule: str,
+    block_size: int = 4,
+    backend: str = "reference",
+    kv_dtype: torch.dtype | None = None,
 ) -> list[torch.Tensor]:
     """Logits at every position of every sequence, `[tokens, vocab]` float32 each, on the host."""
     c = decoder.config
-    device, dtype = decoder.embed.device, decoder.embed.dtype
+    device = decoder.embed.device
     lengths = [len(sequence) for sequence in sequences]
     layout = PagedLayout(lengths, block_size)
-    kv = allocate_kv(decoder, layout.num_blocks, block_size)
-    shape = AttentionShape(c.num_heads, c.num_kv_heads, c.head_dim, c.sliding_window)
-    attention = ReferenceAttention(shape, block_size, device, dtype)
+    kv = allocate_kv(decoder, layout.num_blocks, block_size, kv_dtype)
+    attention = make_backend(backend, decoder, block_size)
     logits = [torch.full((length, c.vocab_size), torch.nan) for length in lengths]
     for parts, num_decodes in SCHEDULES[schedule](lengths):
         tokens = [token for index, start, end in parts for token in sequences[index][start:end]]
         positions = [position for _, start, end in parts for position in range(start, end)]
-        hidden = decoder(
+        slots = np.concatenate([layout.slots(*part) for part in parts])
+        step = layout.step(parts, num_decodes)
+        hidden, delta = decoder(
             torch.tensor(tokens, device=device),
             torch.tensor(positions, device=device),
+            torch.from_numpy(slots).to(device),
             attention,
             kv,
-            attention.begin_step(layout.step(parts, num_decodes)),
+            attention.begin_step(device_step(step, device) if attention.captures else step),
         )
-        of_parts = decoder.logits(hidden).float().cpu().split([e - s for _, s, e in parts])
+        of_parts = decoder.logits(hidden, delta).float().cpu().split([e - s for _, s, e in parts])
         for (index, start, end), part in zip(parts, of_parts, strict=True):
             logits[index][start:end] = part
     return logits

@@ -15,6 +15,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from engines.attention.base import AttentionShape, StepLayout
+from engines.kv_cache import FP8, LayerKV
 
 CPU_GROUP_TOKENS = 1 << 14
 CUDA_GROUP_TOKENS = 1 << 19
@@ -22,6 +23,12 @@ CPU_SHORTEST_IN_GROUP = 0.75
 CUDA_SHORTEST_IN_GROUP = 0.0
 """A group's shortest context, as a share of its longest (beyond the first few blocks). On a GPU the
 launches of a further group cost more than padding does."""
+
+
+QUERY_TILE = 64
+"""PyTorch's memory-efficient kernel reads the wrong row of a mask for the last query where its last
+tile of queries holds no other (seen with 2.11 on an H200): such a chunk is computed with its last
+query twice."""
 
 
 @dataclass(slots=True)
@@ -55,7 +62,6 @@ class PrefillChunk:
 
 @dataclass(slots=True)
 class ReferenceStep:
-    slots: torch.Tensor
     groups: list[DecodeGroup]
     chunks: list[PrefillChunk]
 
@@ -64,6 +70,7 @@ class ReferenceAttention:
     """Gather and SDPA; see the module's docstring. Satisfies `AttentionBackend`."""
 
     name = "reference"
+    captures = False
 
     def __init__(
         self, shape: AttentionShape, block_size: int, device: torch.device, dtype: torch.dtype
@@ -81,7 +88,6 @@ class ReferenceAttention:
         self._scratch = [torch.empty(0, dtype=dtype, device=device) for _ in range(2)]
 
     def begin_step(self, layout: StepLayout) -> ReferenceStep:
-        slots = torch.from_numpy(layout.slots).to(self.device)
         groups = self._decode_groups(layout) if layout.num_decodes else []
         chunks = []
         first = layout.num_decodes
@@ -92,20 +98,10 @@ class ReferenceAttention:
             width = context if bias is None else bias.shape[1]
             chunks.append(PrefillChunk(first, first + new, self._ids(table), width, bias))
             first += new
-        return ReferenceStep(slots, groups, chunks)
+        return ReferenceStep(groups, chunks)
 
-    def forward(
-        self,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        kv: torch.Tensor,
-        step: ReferenceStep,
-    ) -> torch.Tensor:
+    def attend(self, query: torch.Tensor, kv: LayerKV, step: ReferenceStep) -> torch.Tensor:
         heads, kv_heads, dim = self.shape.num_heads, self.shape.num_kv_heads, self.shape.head_dim
-        keys, values = kv[0].view(-1, kv_heads, dim), kv[1].view(-1, kv_heads, dim)
-        keys.index_copy_(0, step.slots, key)
-        values.index_copy_(0, step.slots, value)
         output = query.new_empty(query.shape[0], heads * dim)
         for group in step.groups:
             # The query heads that share a KV head become its query positions: no copy of K or V.
@@ -131,26 +127,34 @@ class ReferenceAttention:
                 .expand(-1, heads // kv_heads, -1, -1)
                 for gathered in self._gather(kv, chunk.blocks)
             )
+            if chunk.bias is not None and chunk.bias.shape[0] > new:
+                q = torch.cat((q, q[:, :, -1:]), dim=2)
             attended = scaled_dot_product_attention(
                 q, k, v, attn_mask=chunk.bias, is_causal=chunk.bias is None, scale=self.shape.scale
             )
-            output[chunk.first : chunk.last] = attended.permute(2, 0, 1, 3).reshape(
-                new, heads * dim
+            output[chunk.first : chunk.last] = (
+                attended[:, :, :new].permute(2, 0, 1, 3).reshape(new, heads * dim)
             )
         return output
 
-    def _gather(self, kv: torch.Tensor, blocks: torch.Tensor) -> list[torch.Tensor]:
+    def _gather(self, kv: LayerKV, blocks: torch.Tensor) -> list[torch.Tensor]:
         """Keys and values of `blocks`, `[blocks, block_size, kv_heads, head_dim]` each."""
-        shape = (len(blocks), *kv.shape[2:])
+        shape = (len(blocks), *kv.data.shape[2:])
         size = math.prod(shape)
         if self._scratch[0].numel() < size:
             self._scratch = [
                 torch.empty(size, dtype=self.dtype, device=self.device) for _ in range(2)
             ]
-        return [
-            torch.index_select(cache, 0, blocks, out=scratch[:size].view(shape))
-            for cache, scratch in zip(kv, self._scratch, strict=True)
-        ]
+        gathered = [scratch[:size].view(shape) for scratch in self._scratch]
+        for part, copy in enumerate(gathered):
+            if kv.scales is None:
+                torch.index_select(kv.data[part], 0, blocks, out=copy)
+            else:
+                # By bytes: not every device selects FP8.
+                chosen = kv.data[part].view(torch.uint8)[blocks].view(FP8)
+                scales = kv.scales[part][blocks].unsqueeze(-1)
+                copy.copy_(chosen.float().mul_(scales))
+        return gathered
 
     def _decode_groups(self, layout: StepLayout) -> list[DecodeGroup]:
         contexts = layout.context_lens[: layout.num_decodes]
@@ -191,6 +195,8 @@ class ReferenceAttention:
         if new == context and (window is None or context <= window):
             return None
         query_positions = np.arange(context - new, context)[:, None]
+        if self.device.type == "cuda" and new % QUERY_TILE == 1 and new > 1:
+            query_positions = np.append(query_positions, query_positions[-1:], axis=0)
         positions = np.arange(-(-context // self.block_size) * self.block_size)
         seen = positions <= query_positions
         if window is not None:

@@ -6,71 +6,73 @@ have transformers' names, with q/k/v and gate/up joined into one matrix each.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.functional import embedding, linear, rms_norm, silu
+from torch.nn.functional import embedding
 
 from engines.attention.base import AttentionBackend
 from engines.errors import ModelError
+from engines.kernels.base import Fp8Weight, Heads, LayerKernels, Linear, parameter
+from engines.kernels.reference import ReferenceKernels
+from engines.kv_cache import KVCache, LayerKV
 from engines.models.config import ModelConfig
-from engines.models.rotary import RotaryTable, rotate
+from engines.models.quantised import QUANTISED, quantised_layers
+from engines.models.rotary import RotaryTable
 
-
-def _parameter(*shape: int) -> nn.Parameter:
-    return nn.Parameter(torch.empty(*shape), requires_grad=False)
+SPREAD = 0.02
+"""Standard deviation of random matrices."""
 
 
 class DecoderLayer(nn.Module):
     """Attention and SwiGLU, each behind an RMSNorm and round a residual."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, matrices: torch.device) -> None:
         super().__init__()
         c = config
-        self.config = c
+        self.eps = c.rms_norm_eps
         self.q_size, self.kv_size = c.num_heads * c.head_dim, c.num_kv_heads * c.head_dim
-        qkv_size = self.q_size + 2 * self.kv_size
-        self.input_norm = _parameter(c.hidden_size)
-        self.qkv = _parameter(qkv_size, c.hidden_size)
-        self.qkv_bias = _parameter(qkv_size) if c.qkv_bias else None
-        self.q_norm = _parameter(c.head_dim) if c.qk_norm else None
-        self.k_norm = _parameter(c.head_dim) if c.qk_norm else None
-        self.output = _parameter(c.hidden_size, self.q_size)
-        self.output_bias = _parameter(c.hidden_size) if c.output_bias else None
-        self.mlp_norm = _parameter(c.hidden_size)
-        self.gate_up = _parameter(2 * c.intermediate_size, c.hidden_size)
-        self.gate_up_bias = _parameter(2 * c.intermediate_size) if c.mlp_bias else None
-        self.down = _parameter(c.hidden_size, c.intermediate_size)
-        self.down_bias = _parameter(c.hidden_size) if c.mlp_bias else None
+        self.input_norm = parameter(c.hidden_size)
+        self.qkv = Linear(self.q_size + 2 * self.kv_size, c.hidden_size, c.qkv_bias, matrices)
+        self.q_norm = parameter(c.head_dim) if c.qk_norm else None
+        self.k_norm = parameter(c.head_dim) if c.qk_norm else None
+        self.output = Linear(c.hidden_size, self.q_size, c.output_bias, matrices)
+        self.mlp_norm = parameter(c.hidden_size)
+        self.gate_up = Linear(2 * c.intermediate_size, c.hidden_size, c.mlp_bias, matrices)
+        self.down = Linear(c.hidden_size, c.intermediate_size, c.mlp_bias, matrices)
+        self.heads = (c.num_heads, c.num_kv_heads, c.head_dim)
+
+    def matrices(self) -> dict[str, Linear]:
+        """Its four matrices by name, in the order in which a step reads them."""
+        return {
+            "qkv": self.qkv, "output": self.output, "gate_up": self.gate_up, "down": self.down
+        }  # fmt: skip
 
     def forward(
         self,
         hidden: torch.Tensor,
-        rotary: tuple[torch.Tensor, torch.Tensor],
+        delta: Any,
+        kernels: LayerKernels,
+        rotation: Any,
+        slots: torch.Tensor,
         attention: AttentionBackend,
-        kv: torch.Tensor,
+        kv: LayerKV,
         step: Any,
-    ) -> torch.Tensor:
-        c = self.config
-        size, eps = (c.hidden_size,), c.rms_norm_eps
-        qkv = linear(rms_norm(hidden, size, self.input_norm, eps), self.qkv, self.qkv_bias)
-        heads = qkv.view(-1, c.num_heads + 2 * c.num_kv_heads, c.head_dim)
-        if self.q_norm is not None and self.k_norm is not None:
-            q = rms_norm(heads[:, : c.num_heads], (c.head_dim,), self.q_norm, eps)
-            k = rms_norm(heads[:, c.num_heads : -c.num_kv_heads], (c.head_dim,), self.k_norm, eps)
-            q, k = rotate(q, *rotary), rotate(k, *rotary)
-        else:
-            turned = rotate(heads[:, : -c.num_kv_heads], *rotary)
-            q, k = turned[:, : c.num_heads], turned[:, c.num_heads :]
-        attended = attention.forward(q, k, heads[:, -c.num_kv_heads :], kv, step)
-        hidden = hidden + linear(attended, self.output, self.output_bias)
-        gate_up = linear(
-            rms_norm(hidden, size, self.mlp_norm, eps), self.gate_up, self.gate_up_bias
-        )
-        gate, up = gate_up.chunk(2, dim=-1)
-        return hidden + linear(silu(gate) * up, self.down, self.down_bias)
+        rows: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The residual stream and what is still to be added to it, `[tokens, hidden]` each; behind
+        the attention only of `rows`, where these are given."""
+        qkv, hidden = kernels.norm_linear(hidden, delta, self.input_norm, self.eps, self.qkv)
+        heads = Heads(*self.heads, self.q_norm, self.k_norm, self.eps)
+        query = kernels.rotate_and_store(qkv, heads, rotation, slots, kv)
+        attended = attention.attend(query, kv, step)
+        if rows is not None:
+            attended, hidden = attended[rows], hidden[rows]
+        delta = kernels.linear(attended, self.output)
+        delta, hidden = kernels.mlp(hidden, delta, self.mlp_norm, self.eps, self.gate_up, self.down)
+        return hidden, delta
 
 
 class Decoder(nn.Module):
@@ -80,25 +82,36 @@ class Decoder(nn.Module):
         config: its shape.
         max_positions: longest sequence that it will see; the rotary table's length.
         device, dtype: where and in what the weights live.
+        matrices: where the layers' matrices are until `quantise` brings them to `device`; on
+            "meta" they have no values before it either. None: on `device`.
+
+    Attributes:
+        kernels: what computes the parts of a layer; plain torch unless set.
     """
 
     def __init__(
-        self, config: ModelConfig, max_positions: int, device: torch.device, dtype: torch.dtype
+        self,
+        config: ModelConfig,
+        max_positions: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        matrices: torch.device | None = None,
     ) -> None:
         super().__init__()
         self.config = config
+        self.kernels: LayerKernels = ReferenceKernels()
         default = torch.get_default_dtype()
         torch.set_default_dtype(dtype)
         try:
             with device:
-                self.embed = _parameter(config.vocab_size, config.hidden_size)
-                self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.num_layers))
-                self.norm = _parameter(config.hidden_size)
-                self.head = (
-                    self.embed
-                    if config.tie_embeddings
-                    else _parameter(config.vocab_size, config.hidden_size)
+                self.embed = parameter(config.vocab_size, config.hidden_size)
+                self.layers = nn.ModuleList(
+                    DecoderLayer(config, matrices or device) for _ in range(config.num_layers)
                 )
+                self.norm = parameter(config.hidden_size)
+                self.head = Linear(config.vocab_size, config.hidden_size, False, device)
+                if config.tie_embeddings:
+                    self.head.weight = self.embed
         finally:
             torch.set_default_dtype(default)
         self.rotary = RotaryTable(config, max_positions, device)
@@ -107,42 +120,82 @@ class Decoder(nn.Module):
         self,
         token_ids: torch.Tensor,
         positions: torch.Tensor,
+        slots: torch.Tensor,
         attention: AttentionBackend,
-        kv: torch.Tensor,
+        kv: KVCache,
         step: Any,
-    ) -> torch.Tensor:
-        """One step of compute.
+        rows: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """One step of compute; keys and values are written to `kv` and read from it.
 
         Args:
-            token_ids, positions: int64 `[tokens]`.
-            kv: `[layers, 2, blocks, block_size, kv_heads, head_dim]`; written and read.
+            token_ids, positions: `[tokens]`, any integer dtype.
+            slots: int64 `[tokens]`, block × block size + offset of each token.
             step: what `attention.begin_step` made of the step's layout.
+            rows: int `[rows]`, the tokens whose result is wanted. What lies behind the last
+                layer's attention is then computed for them alone.
 
         Returns:
-            Hidden states before the final norm, `[tokens, hidden]`.
+            The residual stream before the last layer's MLP is added, and what that adds;
+            `[tokens, hidden]` each, or `[rows, hidden]`. `logits` takes rows of both.
         """
-        hidden = embedding(token_ids, self.embed)
-        rotary = self.rotary.at(positions, hidden.dtype)
-        for layer, cache in zip(self.layers, kv.unbind(0), strict=True):
-            hidden = layer(hidden, rotary, attention, cache, step)
-        return hidden
+        hidden, delta = embedding(token_ids, self.embed), None
+        rotation = self.kernels.rotation(self.rotary, positions, hidden.dtype)
+        last = len(self.layers) - 1
+        for index, (layer, cache) in enumerate(zip(self.layers, kv.layers(), strict=True)):
+            wanted = rows if index == last else None
+            hidden, delta = layer(
+                hidden, delta, self.kernels, rotation, slots, attention, cache, step, wanted
+            )
+        assert delta is not None, "a decoder without layers"
+        return hidden, self.kernels.whole(delta, hidden.dtype)
 
-    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """`[rows, hidden]` → `[rows, vocab]`."""
-        size = (self.config.hidden_size,)
-        return linear(rms_norm(hidden, size, self.norm, self.config.rms_norm_eps), self.head)
+    def logits(self, hidden: torch.Tensor, delta: torch.Tensor) -> torch.Tensor:
+        """Rows of what `forward` returned, `[rows, hidden]` each → `[rows, vocab]`."""
+        eps = self.config.rms_norm_eps
+        logits: torch.Tensor
+        logits, _ = self.kernels.norm_linear(hidden, delta, self.norm, eps, self.head)
+        return logits
 
     @torch.no_grad()
     def randomise(self, seed: int) -> None:
         """Random weights: matrices N(0, 0.02²), norms 1, biases 0; for speed work."""
         generator = torch.Generator(self.embed.device).manual_seed(seed)
-        for name, parameter in self.named_parameters():
+        for name, weights in self.named_parameters():
+            if weights.is_meta:
+                continue
             if name.endswith("norm"):
-                parameter.fill_(1.0)
+                weights.fill_(1.0)
             elif name.endswith("bias"):
-                parameter.zero_()
+                weights.zero_()
             else:
-                parameter.normal_(0.0, 0.02, generator=generator)
+                weights.normal_(0.0, SPREAD, generator=generator)
+
+    @torch.no_grad()
+    def quantise(self, quantised: Callable[[torch.Tensor], Fp8Weight], seed: int = 0) -> None:
+        """Brings the layers' matrices to the device, one after the other: those that
+        `engines.models.quantised` names are quantised there, the others stay full.
+
+        Args:
+            quantised: makes one of the other.
+            seed: of matrices that have no values yet; they are drawn as `randomise` does.
+        """
+        device = self.embed.device
+        generator = torch.Generator(device).manual_seed(seed)
+        chosen = quantised_layers(len(self.layers))
+        for index, layer in enumerate(self.layers):
+            assert isinstance(layer, DecoderLayer)
+            for name, linear in layer.matrices().items():
+                full = linear.full()
+                if full.is_meta:
+                    drawn = torch.empty(full.shape, dtype=full.dtype, device=device)
+                    drawn.normal_(0.0, SPREAD, generator=generator)
+                else:
+                    drawn = full.to(device)
+                if index in chosen and name in QUANTISED:
+                    linear.take_quantised(quantised(drawn))
+                else:
+                    linear.weight = nn.Parameter(drawn, requires_grad=False)
 
     @torch.no_grad()
     def load(self, tensors: Iterable[tuple[str, torch.Tensor]]) -> None:
@@ -184,14 +237,14 @@ class Decoder(nn.Module):
             "model.norm.weight": self.norm,
         }
         if not c.tie_embeddings:
-            places["lm_head.weight"] = self.head
+            places["lm_head.weight"] = self.head.full()
         for index, layer in enumerate(self.layers):
             assert isinstance(layer, DecoderLayer)
             prefix = f"model.layers.{index}."
             sizes = [layer.q_size, layer.kv_size, layer.kv_size]
             joined = {
-                "weight": (layer.qkv, layer.gate_up),
-                "bias": (layer.qkv_bias, layer.gate_up_bias),
+                "weight": (layer.qkv.weight, layer.gate_up.weight),
+                "bias": (layer.qkv.bias, layer.gate_up.bias),
             }
             for kind, (qkv, gate_up) in joined.items():
                 if qkv is not None:
@@ -206,10 +259,10 @@ class Decoder(nn.Module):
                 "post_attention_layernorm.weight": layer.mlp_norm,
                 "self_attn.q_norm.weight": layer.q_norm,
                 "self_attn.k_norm.weight": layer.k_norm,
-                "self_attn.o_proj.weight": layer.output,
-                "self_attn.o_proj.bias": layer.output_bias,
-                "mlp.down_proj.weight": layer.down,
-                "mlp.down_proj.bias": layer.down_bias,
+                "self_attn.o_proj.weight": layer.output.weight,
+                "self_attn.o_proj.bias": layer.output.bias,
+                "mlp.down_proj.weight": layer.down.weight,
+                "mlp.down_proj.bias": layer.down.bias,
             }
             places |= {prefix + name: t for name, t in single.items() if t is not None}
         return places
