@@ -16,7 +16,8 @@ class Flag:
 
     Attributes:
         path: where its value goes in the spec.
-        kind: how its text is read: "text", "whole", "number", "rate", or "switch", which has none.
+        kind: how its text is read: "text", "whole", "number", "rate", or "switch", which has none
+            and may be left open where the spec's default is None.
         metavar, help: as `--help` shows them.
     """
 
@@ -162,6 +163,18 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         _engine("--batching", "text", "NAME", "continuous (default) or static"),
         _engine("--chunked-prefill", "switch", "", "prompts over several steps (default on)"),
         _engine("--prefix-caching", "switch", "", "reuse KV of common prefixes (default on)"),
+        _engine("--attention", "text", "NAME",
+                "auto (default: triton on CUDA where it can, else reference), reference, triton "
+                "or flashinfer"),
+        _engine("--kernels", "text", "NAME",
+                "of the layers beside attention: auto (default: fused with triton, else "
+                "reference), reference or fused"),
+        Flag("--graphs", ("engine", "cuda_graphs"), "switch", "",
+             "replay captured CUDA graphs (default: where possible)"),
+        _engine("--overlap", "switch", "",
+                "plan a step while the one before it runs (default: where possible)"),
+        Flag("--kv-cache-dtype", ("engine", "kv_dtype"), "text", "NAME",
+             "auto (default: the model's) or fp8, with a scale for each token and KV head"),
     ),
     "model": (
         Flag("--model", ("model", "name"), "text", "NAME|PATH|random:SHAPE",
@@ -169,6 +182,9 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag("--device", ("model", "device"), "text", "NAME", "auto (default), cpu or cuda"),
         Flag("--dtype", ("model", "dtype"), "text", "NAME",
              "auto (default: float32 on a CPU, bfloat16 on CUDA), float32 or bfloat16"),
+        Flag("--quantization", ("model", "quantization"), "text", "NAME",
+             "of the layers' matrices: none (default), fp8 (a scale for each row) or "
+             "fp8-tensorwise"),
         Flag("--threads", ("model", "threads"), "whole", "N",
              "torch threads on a CPU (default all usable cores)"),
     ),

@@ -6,7 +6,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from engines.options import ATTENTION, DEVICES, DTYPES, ENGINES
+from engines.options import (
+    ATTENTION,
+    DEVICES,
+    DTYPES,
+    ENGINES,
+    KERNELS,
+    KV_DTYPES,
+    QUANTIZATIONS,
+)
 from engines.remote.options import APIS, HTTP_CLIENTS, PROMPT_FORMS
 from engines.scheduling.config import BATCHING, POLICIES
 from workbench.units import parse_window, seconds, size_bytes
@@ -66,10 +74,14 @@ class Section(BaseModel):
 
 
 class EngineSpec(Section):
-    """The engine and its switches; None is chosen for the device and the model."""
+    """The engine and its switches; None, like "auto", is chosen for the device and the model."""
 
     name: Annotated[str, _one_of("engine", ENGINES)] = "monolithic"
-    attention: Annotated[str, _one_of("attention", ATTENTION)] = "reference"
+    attention: Annotated[str, _one_of("attention", ATTENTION)] = "auto"
+    kernels: Annotated[str, _one_of("kernels", KERNELS)] = "auto"
+    cuda_graphs: bool | None = None
+    overlap: bool | None = None
+    kv_dtype: Annotated[str, _one_of("kv_dtype", KV_DTYPES)] = "auto"
     block_size: Count = 16
     num_blocks: Annotated[int, Field(ge=2)] | None = None
     kv_memory: Bytes | None = None
@@ -88,6 +100,7 @@ class ModelSpec(Section):
     name: Annotated[str, Field(min_length=1)] = "smollm2-135m-instruct"
     device: Annotated[str, _one_of("device", DEVICES)] = "auto"
     dtype: Annotated[str, _one_of("dtype", DTYPES)] = "auto"
+    quantization: Annotated[str, _one_of("quantization", QUANTIZATIONS)] = "none"
     threads: Count | None = None
     weights_seed: int = 0
 

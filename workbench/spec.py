@@ -63,8 +63,13 @@ class RunSpec(Section):
                     "a remote server's capacity isn't measured: give a rate (or a concurrency), "
                     "or let `workbench sweep` find one"
                 )
-        elif self.target.processes > 1:
+            return self
+        if self.target.processes > 1:
             raise ValueError("target.processes: only load on a remote server takes several")
+        try:
+            self.engine_options()
+        except EngineConfigError as error:
+            raise ValueError(str(error)) from None
         return self
 
     def remote_options(self) -> RemoteOptions:
@@ -114,6 +119,11 @@ class RunSpec(Section):
             dtype=m.dtype,
             threads=m.threads,
             attention=e.attention,
+            kernels=e.kernels,
+            cuda_graphs=e.cuda_graphs,
+            overlap=e.overlap,
+            quantization=m.quantization,
+            kv_dtype=e.kv_dtype,
             block_size=e.block_size,
             num_blocks=e.num_blocks,
             kv_memory_bytes=e.kv_memory,

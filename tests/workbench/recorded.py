@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from recorded_remote import record_remote
 
+from engines.compute.worker import Computed
 from engines.monolithic import MonolithicEngine
 from engines.scheduling.blocks import BlockPool
 from engines.scheduling.config import SchedulerConfig
@@ -63,8 +64,16 @@ class FakeClock:
 class TimedWorker:
     """Computes nothing; a step takes 12 ms, 1 ms a token and 0.02 ms a token of context."""
 
+    overlaps = False
+
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
+
+    def launch(self, plan: StepPlan, table: SequenceTable) -> Computed:
+        return Computed(self.execute(plan, table))
+
+    def collect(self, launched: Computed) -> Computed:
+        return launched
 
     def execute(self, plan: StepPlan, table: SequenceTable) -> npt.NDArray[np.int32]:
         tokens = int(plan.num_new_tokens.sum())

@@ -37,7 +37,15 @@ def test_every_command_has_help(command, capsys):
 
 @pytest.mark.parametrize(
     "words",
-    [["--help"], ["run", "--help"], ["runs", "list"], ["workloads"], ["models"]],
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["bench", "engine", "--help"],
+        ["perplexity", "--help"],
+        ["runs", "list"],
+        ["workloads"],
+        ["models"],
+    ],
 )
 def test_what_only_shows_something_imports_no_torch(words):
     code = (

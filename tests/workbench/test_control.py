@@ -15,6 +15,7 @@ import psutil
 import pytest
 from processes import TINY, start, wait_for
 
+from engines.compute.worker import Computed
 from engines.monolithic import MonolithicEngine
 from engines.scheduling.blocks import BlockPool
 from engines.scheduling.config import SchedulerConfig
@@ -94,6 +95,14 @@ class Worker:
 
     def __init__(self, clock):
         self.clock = clock
+
+    overlaps = False
+
+    def launch(self, plan, table):
+        return Computed(self.execute(plan, table))
+
+    def collect(self, launched):
+        return launched
 
     def execute(self, plan, table):
         self.clock.now += 5 * MS

@@ -16,7 +16,7 @@ from workbench.launch.finish import finish_run
 from workbench.runs import recorder as recorder_module
 from workbench.runs.folder import RunFolder
 from workbench.runs.recorder import Recorder
-from workbench.runs.schema import POOLS, STEPS
+from workbench.runs.schema import DEVICES, POOLS, STEPS
 from workbench.runs.segments import list_segments, read_segments
 from workbench.runs.store import RunStore, load_run, recover, remove
 from workbench.runs.tables import from_segments, load_tables, polars_schema
@@ -194,7 +194,7 @@ def test_broken_run_records_are_named_and_do_not_hide_the_others(tmp_path, folde
         ('{"run_id": "x", "state": ["finished"]}', "not the record"),
         ('{"run_id": "x", "state": "finished", "spec": 3}', "its 'spec' has no parts"),
         ('{"run_id": "x", "state": "finished", "summary": []}', "its 'summary' has no parts"),
-        ('{"schema": 3, "run_id": {}}', r"newer workbench \(schema 3; this one reads up to 2\)"),
+        ('{"schema": 4, "run_id": {}}', r"newer workbench \(schema 4; this one reads up to 3\)"),
     ],
 )
 def test_whatever_a_run_json_holds_is_a_message(tmp_path, folder, text, message):
@@ -257,22 +257,40 @@ def test_an_engine_without_pools_leaves_no_file_of_them(folder):
     assert pools.is_empty() and dict(pools.schema) == polars_schema(POOLS)
 
 
-def test_a_run_of_the_first_schema_reads_with_nulls_for_what_it_lacks(folder):
-    recorder = Recorder(folder, 250 * MS, fsync_segments=False)
+@pytest.mark.parametrize("schema", [1, 2])
+def test_a_run_of_an_older_schema_reads_with_nulls_for_what_it_lacks(folder, schema):
+    lacks = {
+        table: [column.name for column in table.columns if column.since > schema]
+        for table in (STEPS, DEVICES)
+    }
+    assert lacks[STEPS][-1] == "planned_ns" and "tensor_active_percent" in lacks[DEVICES]
+    recorder = Recorder(folder, 250 * MS, fsync_segments=False, devices=samples)
     fill(recorder)
     recorder.close()
     segments, _ = read_segments(list_segments(folder.segments))
-    for segment in segments:
-        del segment["steps"]["worker"], segment["steps"]["blocked"]
+    for table, names in lacks.items():
+        for segment in segments:
+            for name in names:
+                del segment[table.name][name]
     live = from_segments(segments)
-    assert dict(live["steps"].schema) == polars_schema(STEPS)
-    assert live["steps"]["worker"].null_count() == live["steps"].height == 3
     finish_run(folder, "finished", "")
-    path = folder.parquet("steps")
-    pl.read_parquet(path).drop("worker", "blocked").write_parquet(path)
-    folder.update(schema=1)
-    saved = load_tables(folder)["steps"]
-    assert saved.equals(live["steps"]) and dict(saved.schema) == polars_schema(STEPS)
+    for table, names in lacks.items():
+        frame = live[table.name]
+        assert dict(frame.schema) == polars_schema(table)
+        assert frame.height == (3 if table is STEPS else 2)
+        assert all(frame[name].null_count() == frame.height for name in names)
+        path = folder.parquet(table.name)
+        pl.read_parquet(path).drop(names).write_parquet(path)
+        folder.update(schema=schema)
+        saved = load_tables(folder)[table.name]
+        assert saved.equals(frame) and dict(saved.schema) == polars_schema(table)
+
+
+def samples():
+    """One sample of a GPU, of everything that is sampled."""
+    values = {name: np.array([50.0]) for name in DEVICES.names}
+    stamps = {name: np.array([MS], np.int64) for name in ("time_ns", "period_ns")}
+    return values | stamps | {"device": np.array(["gpu0"])}
 
 
 def test_a_table_without_a_column_that_was_always_there_is_broken(folder):
@@ -298,6 +316,17 @@ def test_a_step_keeps_its_worker_and_why_somebody_waited(folder):
     finish_run(folder, "finished", "")
     steps = load_tables(folder)["steps"]
     assert steps.select("worker", "blocked").rows() == [(1, "blocks"), (0, "")]
+
+
+def test_a_step_keeps_its_times_on_host_and_gpu_and_has_none_that_are_not_known(folder):
+    recorder = Recorder(folder, 250 * MS, fsync_segments=False)
+    times = {"launch_ns": 3, "gpu_start_ns": 5 * MS, "gpu_end_ns": 9 * MS, "planned_ns": 2}
+    recorder.step(dataclasses.replace(step(0, [0]), **times))
+    recorder.step(step(1, [0]))
+    recorder.close()
+    finish_run(folder, "finished", "")
+    steps = load_tables(folder)["steps"]
+    assert steps.select(*times).rows() == [(3, 5 * MS, 9 * MS, 2), (None, None, None, None)]
 
 
 def test_knobs_are_in_the_record_of_a_run_however_it_ended(folder):

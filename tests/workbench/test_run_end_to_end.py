@@ -196,7 +196,7 @@ def test_a_runner_that_is_killed_under_its_watcher_is_recovered_at_once(tmp_path
         (["--model", "random:qwen3-0.6"], "qwen3-0.6b"),
         (["--model", "smolm2"], "smollm2"),
         (["--model", "random:tiny", "--num-blocks", "999999999"], "would fit"),
-        (["--model", "random:tiny", "--kv-memory", "900TiB"], "ask for less"),
+        (["--model", "random:tiny", "--kv-memory", "900TiB"], "GiB would fit"),
         (["--model", "random:tiny", "--max-model-len", "100000"], "knows 4096 positions"),
         (["--model", "random:tiny", "--max-num-seqs", "64", "--max-num-batched-tokens", "32"],
          "less than max_num_seqs"),

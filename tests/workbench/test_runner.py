@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from engines.base import rejection
+from engines.compute.worker import Computed
 from engines.monolithic import MonolithicEngine
 from engines.scheduling.blocks import BlockPool
 from engines.scheduling.config import SchedulerConfig
@@ -37,6 +38,14 @@ class SlowWorker:
         self.clock, self.step_ns, self.fails_at = clock, step_ns, fails_at
         self.on_step = on_step or (lambda step: None)
         self.steps = 0
+
+    overlaps = False
+
+    def launch(self, plan, table):
+        return Computed(self.execute(plan, table))
+
+    def collect(self, launched):
+        return launched
 
     def execute(self, plan, table):
         if self.steps == self.fails_at:

@@ -55,6 +55,16 @@ def test_a_spec_survives_its_own_toml(tmp_path):
         ({"slo": {"require_attainment": 0.9}}, "needs a limit"),
         ({"slo": {"ttft": 0}}, "slo.ttft"),
         ({"model": {"device": "gpu"}}, "unknown device 'gpu'"),
+        ({"engine": {"attention": "flash"}}, "engine.attention: unknown attention 'flash'"),
+        ({"model": {"quantization": "int4"}}, "unknown quantization 'int4'"),
+        (
+            {"model": {"device": "cpu"}, "engine": {"cuda_graphs": True}},
+            "--graphs needs a CUDA device",
+        ),
+        (
+            {"engine": {"attention": "reference", "cuda_graphs": True}},
+            "--graphs: a step is captured with --attention triton alone",
+        ),
         ({"seed": -1}, "seed = -1"),
         ({"name": "a/b"}, "name"),
     ],
@@ -111,3 +121,18 @@ def test_units():
         size_bytes("2 parsecs")
     with pytest.raises(SpecError):
         seconds(float("inf"))
+
+
+def test_switches_of_the_engine_are_open_until_they_are_given():
+    options = RunSpec().engine_options()
+    assert (options.attention, options.kernels, options.kv_dtype) == ("auto", "auto", "auto")
+    assert options.cuda_graphs is None and options.overlap is None
+    data = {
+        "engine": {"attention": "triton", "kernels": "fused", "cuda_graphs": True,
+                   "overlap": False, "kv_dtype": "fp8"},
+        "model": {"quantization": "fp8-tensorwise"},
+    }  # fmt: skip
+    options = parse_spec(data, "test").engine_options()
+    assert (options.attention, options.kernels, options.kv_dtype) == ("triton", "fused", "fp8")
+    assert options.cuda_graphs is True and options.overlap is False
+    assert options.quantization == "fp8-tensorwise"

@@ -6,13 +6,24 @@ import argparse
 import json
 import os
 import sys
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from engines.options import EngineOptions
+from workbench.cli import bench_engine
+from workbench.cli.engine_flags import add_engine_flags, engine_options
 from workbench.errors import EXIT_OK
 from workbench.launch.threads import spin_briefly
 from workbench.units import seconds
+
+if TYPE_CHECKING:
+    from engines.options import EngineOptions
+
+ENGINE_FLAGS = (
+    "--model", "--device", "--dtype", "--threads", "--attention", "--kernels", "--graphs",
+    "--overlap", "--quantization", "--kv-cache-dtype",
+)  # fmt: skip
+"""The flags of `workbench run` that the benchmarks of an engine's parts take."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     compute.add_argument("--output", type=int, default=64, metavar="TOKENS", help="default 64")
     compute.add_argument("--batch", default="1,4,16", metavar="N,N,…", help="default 1,4,16")
     compute.add_argument("--peer", action="store_true", help="transformers too, same weights")
+    engine = kinds.add_parser(
+        "engine", help="tokens/s on fixed work, the floor, and what is between"
+    )
+    bench_engine.add_arguments(engine)
     recorder = kinds.add_parser("recorder", help="throughput with recorder and telemetry on, off")
     recorder.add_argument("--seconds", type=seconds, default=10.0, metavar="S", help="a side, 10")
     recorder.add_argument("--repeat", type=int, default=5, metavar="N", help="default 5")
@@ -43,10 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verdicts.add_argument("--repeat", type=int, default=5, metavar="N", help="runs a side, 5")
     verdicts.add_argument("--quick", action="store_true", help="a tenth of it, in a minute")
     for each in (compute, recorder, prefix):
-        each.add_argument("--model", default="smollm2-135m-instruct", metavar="NAME")
-        each.add_argument("--device", default="auto", metavar="NAME")
-        each.add_argument("--dtype", default="auto", metavar="NAME")
-    for each in (loop, compute, recorder, prefix, http, verdicts):
+        add_engine_flags(each, ENGINE_FLAGS)
+    for each in (loop, compute, engine, recorder, prefix, http, verdicts):
         each.add_argument("--json", action="store_true", help="as JSON")
 
 
@@ -55,6 +68,8 @@ def execute(arguments: argparse.Namespace) -> int:
     spin_briefly(os.environ)
     if arguments.kind == "verdicts":
         return _verdicts(arguments)
+    if arguments.kind == "engine":
+        return bench_engine.execute(arguments)
     if arguments.kind == "loop":
         from workbench.bench.loop import run_loop
 
@@ -114,9 +129,7 @@ def _tell(of: int, done: int) -> None:
 
 
 def _options(arguments: argparse.Namespace, **more: Any) -> EngineOptions:
-    return EngineOptions(
-        model=arguments.model, device=arguments.device, dtype=arguments.dtype, **more
-    )
+    return replace(engine_options(arguments, ENGINE_FLAGS), **more)
 
 
 def _print(result: dict[str, Any], indent: int = 0) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import EXIT_GATE_FAILED, EXIT_OK, EXIT_RUN_FAILED, SpecError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import FrameType
 
+    from workbench.lab.experiment import Device, Experiment
     from workbench.lab.outcome import Outcome
     from workbench.lab.plan import Plan
     from workbench.launch.interruption import Interruption
@@ -97,8 +99,12 @@ def _list(arguments: argparse.Namespace) -> int:
     from workbench.lab.listing import listed, listing
     from workbench.lab.shelf import Shelf
 
-    plans = _plans(arguments, [each.name for each in experiments()], None)
-    shelf = Shelf.here(plans[0].device)
+    asked = _asked(arguments)
+    plans = [
+        _plan(each, asked if each.runs_on(asked.device) else asked.on_gpu(), None)
+        for each in experiments()
+    ]
+    shelf = Shelf.here(asked.device)
     if arguments.json:
         shown = [listed(plan, shelf) for plan in plans]
         print(json.dumps({"hardware_key": shelf.key, "experiments": shown}, indent=1))
@@ -119,8 +125,9 @@ def _run(arguments: argparse.Namespace) -> int:
             f"--repeat {repeats}: what is recorded or checked takes {LEAST_RECORDED} runs of each "
             "side or more"
         )
-    plans = _plans(arguments, arguments.name, repeats)
-    shelf, interruption = Shelf.here(plans[0].device), Interruption()
+    asked = _asked(arguments)
+    plans = [_plan(each, asked, repeats) for each in runnable(arguments.name, asked.device)]
+    shelf, interruption = Shelf.here(asked.device), Interruption()
 
     def on_signal(number: int, _: FrameType | None) -> None:
         interruption.ask(at_once=number != signal.SIGINT)
@@ -162,13 +169,25 @@ def _experiment(
     return outcome
 
 
-def _plans(arguments: argparse.Namespace, names: list[str], repeats: int | None) -> list[Plan]:
-    from workbench.lab.catalogue import chosen
-    from workbench.lab.experiment import Device
-    from workbench.lab.plan import plan_of
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the command line says of every experiment: the device, and what it lays over both
+    sides, as plain data of a spec and as words."""
+
+    device: Device
+    given: dict[str, Any]
+    words: tuple[str, ...]
+
+    def on_gpu(self) -> _Asked:
+        """The same for a GPU, which need not be here."""
+        model = {key: value for key, value in self.given.get("model", {}).items()
+                 if key != "device"}  # fmt: skip
+        return _Asked("cuda", self.given | {"model": model}, self.words)
+
+
+def _asked(arguments: argparse.Namespace) -> _Asked:
     from workbench.launch.fit import device_kind
 
-    experiments = chosen(names)
     given: dict[str, Any] = {}
     words: list[str] = []
     for flag in all_flags():
@@ -181,8 +200,27 @@ def _plans(arguments: argparse.Namespace, names: list[str], repeats: int | None)
             section = section.setdefault(key, {})
         section[flag.path[-1]] = flag.read(text)
     asked = given.get("model", {}).get("device", "auto")
-    device: Device = "cuda" if device_kind(asked) == "cuda" else "cpu"
-    return [plan_of(each, device, given, repeats, tuple(words)) for each in experiments]
+    return _Asked("cuda" if device_kind(asked) == "cuda" else "cpu", given, tuple(words))
+
+
+def runnable(names: list[str], device: Device) -> list[Experiment]:
+    """The experiments of these names; of "all", those that the device can run, and a line on
+    stderr for each that it can't."""
+    from workbench.lab.catalogue import ALL, chosen
+
+    found = []
+    for each in chosen(names):
+        if each.runs_on(device) or ALL not in names:
+            found.append(each)
+        else:
+            print(f"workbench lab: {each.name}: left out, it needs a GPU", file=sys.stderr)
+    return found
+
+
+def _plan(experiment: Experiment, asked: _Asked, repeats: int | None) -> Plan:
+    from workbench.lab.plan import plan_of
+
+    return plan_of(experiment, asked.device, asked.given, repeats, asked.words)
 
 
 def _print(shown: Any) -> None:

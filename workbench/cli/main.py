@@ -29,7 +29,8 @@ COMMANDS = {
     "runs": "list, show, remove and recover saved runs",
     "workloads": "list the named workloads, their statistics and sources",
     "trace": "show what is in a recorded trace, and convert it",
-    "bench": "measure this program's own parts: loop, recorder, prefill and decode, prefix cache",
+    "bench": "measure this program's own parts: engine, loop, recorder, prefill and decode, …",
+    "perplexity": "how well a model predicts a text, and what a setting of the engine costs there",
     "export": "a run's data as CSV, JSON Lines, Parquet, or as AIPerf or GuideLLM write it",
     "models": "list the models that --model takes",
 }

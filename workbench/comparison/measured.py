@@ -26,7 +26,8 @@ _REQUEST_COLUMNS = (
 
 _STEP_COLUMNS = (
     "step", "worker", "schedule_ns", "start_ns", "end_ns", "num_seqs", "prefill_tokens",
-    "decode_tokens", "emitting", "running", "waiting",
+    "decode_tokens", "emitting", "running", "waiting", "kind", "launch_ns", "gpu_start_ns",
+    "gpu_end_ns",
 )  # fmt: skip
 
 

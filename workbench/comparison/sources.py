@@ -24,7 +24,15 @@ from workbench.comparison.time_grid import TimeGrid
 
 _MOST_EMISSIONS = 500_000
 _GAPS = ("itl_ms", "itl_per_token_ms")
-_STEP_COLUMNS = {"all": "duration_ms", "schedule_ms": "schedule_ms", "host_gap_ms": "gap_ms"}
+_STEP_COLUMNS = {
+    ("duration_ms", "all"): "duration_ms",
+    ("schedule_ms",): "schedule_ms",
+    ("host_gap_ms",): "gap_ms",
+    ("gpu", "step_ms", "all"): "gpu_ms",
+    ("gpu", "decode_idle_ms"): "decode_idle_ms",
+    ("gpu", "host_ms"): "host_ms",
+}
+"""Columns of `timed_steps` by a figure's place under `steps`."""
 
 Cells = DistributionCells | RatioCells
 
@@ -65,8 +73,9 @@ class CellSource:
             return column, lambda: self._of_requests(column)
         if metric.path[0] == "latency" and column in _GAPS:
             return column, lambda: self._of_gaps(column)
-        if metric.path[0] == "steps" and column in _STEP_COLUMNS:
-            return column, lambda: self._of_steps(_STEP_COLUMNS[column])
+        step_column = _STEP_COLUMNS.get(metric.path[1:-1])
+        if metric.path[0] == "steps" and step_column is not None:
+            return step_column, lambda: self._of_steps(step_column)
         flows: dict[str, Callable[[], Cells | None]] = {
             "output_throughput": self._output_rate,
             "request_throughput": self._request_rate,

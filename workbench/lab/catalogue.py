@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from workbench.errors import SpecError, did_you_mean
 from workbench.lab.experiment import Experiment, Setup, Side
+from workbench.lab.gpu_pairs import gpu_experiments
 
 ALL = "all"
 
@@ -18,6 +19,7 @@ def experiments() -> tuple[Experiment, ...]:
         _chunked_prefill(),
         _token_budget(),
         _telemetry(),
+        *gpu_experiments(),
     )
 
 

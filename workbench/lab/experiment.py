@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from workbench.errors import SpecError
+
 SpecData = Mapping[str, Any]
 """Plain data of a run spec, or of a part of it, as a spec file has it."""
 
@@ -45,7 +47,8 @@ class Experiment:
     Attributes:
         title: a few words; claim: what should come out and why, in a sentence or two.
         source: whose claim it is, with the figures that they give and what they measured it on.
-        cpu, cuda: what runs on either kind of device.
+        cuda: what runs on a GPU.
+        cpu: what runs on a CPU; None where the claim is about a GPU.
         repeats: runs of each side where nothing else is asked for.
     """
 
@@ -55,13 +58,28 @@ class Experiment:
     source: str
     baseline: Side
     optimised: Side
-    cpu: Setup
+    cpu: Setup | None
     cuda: Setup
     repeats: int = 5
 
+    def runs_on(self, device: Device) -> bool:
+        """Whether there is a setup for that kind of device."""
+        return device == "cuda" or self.cpu is not None
+
     def setup(self, device: Device) -> Setup:
-        """What runs on that kind of device."""
-        return self.cuda if device == "cuda" else self.cpu
+        """What runs on that kind of device.
+
+        Raises:
+            SpecError: the claim is about a GPU.
+        """
+        if device == "cuda":
+            return self.cuda
+        if self.cpu is None:
+            raise SpecError(
+                f"{self.name} needs a GPU, and this is a CPU: it is about what only the engine on "
+                "a GPU has; run it where there is one, with --device cuda"
+            )
+        return self.cpu
 
     def specs(self, device: Device) -> tuple[dict[str, Any], dict[str, Any]]:
         """Plain data of both sides' specs on that kind of device, the baseline first."""

@@ -39,6 +39,7 @@ def listed(plan: Plan, shelf: Shelf) -> dict[str, Any]:
         "claims": list(plan.claims),
         "source": experiment.source,
         "device": plan.device,
+        "needs_gpu": not plan.experiment.runs_on("cpu"),
         "sides": dict(zip(plan.labels, _commands(plan), strict=True)),
         "repeats": plan.repeats,
         "about_s": plan.about_s,
@@ -67,6 +68,8 @@ def _lines(plan: Plan, shelf: Shelf) -> list[Text]:
     ]
     for label, command in zip(plan.labels, _commands(plan), strict=True):
         lines.append(Text(f"{label}: {command}"))
+    if not experiment.runs_on("cpu"):
+        lines.append(Text("needs a GPU"))
     lines.append(Text(f"{plan.repeats} × 2 runs, about {minutes_text(plan.about_s)}"))
     recorded = shelf.of(plan)
     for each in recorded:

@@ -18,6 +18,9 @@ START_AND_DRAIN_S = 8.0
 LEAST_RECORDED = 3
 """So many runs of each side make an interval that is worth recording, or checking."""
 
+_IDENTITY = (("model", "name"), ("model", "device"), ("model", "dtype"))
+"""What settings leave out: the identity of what is recorded has it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -33,7 +36,7 @@ class Plan:
 
     Attributes:
         specs: of the baseline and of the optimised side.
-        settings: what of these was chosen, as plain data; the model and the seed left out.
+        settings: what of these was chosen, as plain data; without model, device, dtype and seed.
         given_words: the flags that laid something over the experiment, as on a command line.
     """
 
@@ -124,8 +127,11 @@ def _without_other_load(data: dict[str, Any], given: SpecData) -> dict[str, Any]
 
 def _chosen(given: SpecData, whole: SpecData) -> dict[str, Any]:
     """The values of `whole` where something was given, so that "60s" and 60 are the same."""
-    return {
-        key: {name: whole[key][name] for name in value} if isinstance(value, dict) else whole[key]
+    chosen = {
+        key: {
+            name: whole[key][name] for name in value if (key, name) not in _IDENTITY
+        } if isinstance(value, dict) else whole[key]
         for key, value in given.items()
-        if key not in ("model", "seed")
-    }
+        if key != "seed"
+    }  # fmt: skip
+    return {key: value for key, value in chosen.items() if value != {}}

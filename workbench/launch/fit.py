@@ -6,24 +6,27 @@ fetched or converted, and torch isn't imported.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
+from engines.capabilities import DeviceFacts, Resolved, computes_in_fp8, installed, resolve
 from engines.errors import EngineConfigError, EngineError
 from engines.models.config import ModelConfig
 from engines.models.source import model_shape
+from engines.options import EngineOptions
+from engines.scratch import scratch_bytes
 from engines.sizing import (
-    ELEMENT_BYTES,
     check_weights_fit,
     choose_num_blocks,
-    dtype_for,
+    kv_bytes_per_token,
     scheduler_config,
     weights_bytes,
 )
 from profiles.errors import ProfileError
 from profiles.free_memory import FreeMemory, gpu_memory, host_memory
+from workbench.analysis.engine_parts import engine_parts
 from workbench.analysis.quantities import size_text
 from workbench.launch.preview import Lengths
 from workbench.spec import RunSpec
@@ -37,18 +40,29 @@ class ModelNeed:
     """A model on a device, and what of it is free now.
 
     Attributes:
+        chosen: the parts that the engine would take for it.
         device: "cpu", or the GPU's name.
         ready: the model is on this machine; else its first use fetches or converts it.
     """
 
     name: str
     parameters: int
-    dtype: str
+    chosen: Resolved
     weights_bytes: int
     kv_bytes_per_token: int
     device: str
     free_bytes: int
     ready: bool
+
+    @property
+    def dtype(self) -> str:
+        """Of weights and activations."""
+        return self.chosen.dtype
+
+    @property
+    def parts(self) -> str:
+        """What the engine would be made of, in a line; "" on a CPU, where there is no choice."""
+        return "" if self.device == "cpu" else engine_parts(asdict(self.chosen))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,21 +129,23 @@ def estimate_fit(spec: RunSpec, lengths: Lengths | None) -> FitEstimate:
     try:
         config, ready = model_shape(spec.model.name)
         kind, free = _device(spec.model.device)
+        options = spec.engine_options()
+        facts = DeviceFacts(kind, free.device, free.capability, installed())
+        chosen = resolve(options, config, facts)
     except (EngineError, ProfileError) as error:
         return FitEstimate(False, str(error))
-    dtype = dtype_for(spec.model.dtype, kind)
     model = ModelNeed(
         name=config.name,
         parameters=config.num_parameters,
-        dtype=dtype,
-        weights_bytes=weights_bytes(config, dtype),
-        kv_bytes_per_token=config.kv_bytes_per_token(ELEMENT_BYTES[dtype]),
+        chosen=chosen,
+        weights_bytes=weights_bytes(config, chosen.dtype, chosen.quantization),
+        kv_bytes_per_token=kv_bytes_per_token(config, chosen.kv_dtype),
         device=free.device,
         free_bytes=free.free_bytes,
         ready=ready,
     )
     try:
-        pool = _pool(spec, config, model, kind)
+        pool = _pool(options, config, model, facts)
     except EngineError as error:
         return FitEstimate(False, str(error), model)
     needs = () if lengths is None else _needs(lengths, model, pool)
@@ -163,12 +179,27 @@ def _torch_is_cpu_only() -> bool:
         return False
 
 
-def _pool(spec: RunSpec, config: ModelConfig, model: ModelNeed, kind: str) -> PoolNeed:
-    options = spec.engine_options()
-    scheduling = scheduler_config(options, config, kind)
-    check_weights_fit(config, model.dtype, kind, model.free_bytes)
-    left = model.free_bytes - model.weights_bytes
-    num_blocks = choose_num_blocks(options, config, scheduling, model.dtype, kind, left)
+def _pool(
+    options: EngineOptions, config: ModelConfig, model: ModelNeed, facts: DeviceFacts
+) -> PoolNeed:
+    scheduling, chosen = scheduler_config(options, config, facts.kind), model.chosen
+    check_weights_fit(
+        config,
+        model.dtype,
+        facts.kind,
+        model.free_bytes,
+        chosen.quantization,
+        can_quantise=computes_in_fp8(facts),
+    )
+    num_blocks = choose_num_blocks(
+        options,
+        config,
+        scheduling,
+        chosen.kv_dtype,
+        facts.kind,
+        model.free_bytes - model.weights_bytes,
+        scratch_bytes(config, scheduling, chosen) if facts.kind == "cuda" else 0,
+    )
     return PoolNeed(
         blocks=num_blocks - 1,
         block_size=options.block_size,

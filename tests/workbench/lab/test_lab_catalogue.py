@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from engines.capabilities import DeviceFacts, resolve
 from engines.models.source import model_shape
 from engines.sizing import scheduler_config
+from workbench.cli.lab import runnable
+from workbench.cli.main import main
 from workbench.comparison.compared_metrics import metrics_of
 from workbench.comparison.gate import parse_condition
-from workbench.errors import SpecError
+from workbench.errors import EXIT_BAD_USE, SpecError
 from workbench.lab.catalogue import chosen, experiments
 from workbench.lab.experiment import Device, Experiment
 from workbench.lab.plan import plan_of
@@ -23,7 +29,11 @@ CASES = [
     pytest.param(each, device, id=f"{each.name}-{device}")
     for each in experiments()
     for device in DEVICES
+    if each.runs_on(device)
 ]
+GPU_ONLY = (
+    "cuda-graphs", "overlap", "attention-backend", "fused-kernels", "fp8-weights", "fp8-kv",
+)  # fmt: skip
 
 
 def keys(data: Mapping[str, Any]) -> Iterator[str]:
@@ -145,3 +155,71 @@ def test_a_rate_that_each_side_would_measure_for_itself_is_refused() -> None:
 def test_impossible_values_are_refused_before_anything_runs() -> None:
     with pytest.raises(SpecError, match=r"traffic\.duration"):
         plan_of(experiments()[0], "cpu", {"traffic": {"duration": "-3"}})
+
+
+def test_what_is_about_a_gpu_is_refused_on_a_cpu() -> None:
+    assert tuple(each.name for each in experiments() if not each.runs_on("cpu")) == GPU_ONLY
+    for experiment in chosen(list(GPU_ONLY)):
+        with pytest.raises(SpecError, match=f"^{experiment.name} needs a GPU.*--device cuda$"):
+            plan_of(experiment, "cpu", {})
+
+
+def test_switches_have_a_model_of_their_own_unless_one_is_given() -> None:
+    graphs, fp8 = chosen(["cuda-graphs", "fp8-kv"])
+    assert plan_of(graphs, "cuda", {}).specs[0].model.name == "random:qwen3-0.6b"
+    assert plan_of(fp8, "cuda", {}).specs[1].model.name == "random:llama-3.1-8b"
+    given = {"model": {"name": "random:qwen3-8b"}}
+    assert plan_of(fp8, "cuda", given).specs[1].model.name == "random:qwen3-8b"
+
+
+def test_a_switch_of_the_model_is_among_the_settings_and_the_model_is_not() -> None:
+    plan = plan_of(chosen(["fp8-weights"])[0], "cuda", {})
+    assert [each["model"] for each in plan.settings] == [
+        {"quantization": "none"},
+        {"quantization": "fp8"},
+    ]
+    assert "model" not in plan_of(chosen(["overlap"])[0], "cuda", {}).settings[0]
+
+
+@pytest.mark.parametrize("experiment", chosen(list(GPU_ONLY)), ids=GPU_ONLY)
+def test_a_hopper_gpu_can_run_both_sides_and_only_one_part_differs(experiment: Experiment) -> None:
+    facts = DeviceFacts("cuda", "NVIDIA H200", (9, 0), frozenset({"triton"}))
+    parts = []
+    for spec in plan_of(experiment, "cuda", {}).specs:
+        config, _ = model_shape(spec.model.name)
+        parts.append(asdict(resolve(spec.engine_options(), config, facts)))
+    baseline, optimised = parts
+    assert sum(baseline[name] != optimised[name] for name in baseline) == 1
+
+
+def test_all_leaves_out_on_a_cpu_what_needs_a_gpu_and_says_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = runnable(["all"], "cpu")
+    assert not {each.name for each in found} & set(GPU_ONLY) and len(found) == 6
+    said = capsys.readouterr().err.splitlines()
+    assert said == [f"workbench lab: {name}: left out, it needs a GPU" for name in GPU_ONLY]
+    assert len(runnable(["all"], "cuda")) == 12
+    assert [each.name for each in runnable(["overlap"], "cpu")] == ["overlap"]
+
+
+def test_a_named_one_is_refused_before_anything_runs(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
+    assert main(["lab", "run", "telemetry", "overlap", "--device", "cpu"]) == EXIT_BAD_USE
+    assert "overlap needs a GPU, and this is a CPU" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_list_has_them_on_a_cpu_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    assert main(["lab", "list", "--device", "cpu"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("needs a GPU") == len(GPU_ONLY)
+    assert "--graphs --model random:qwen3-0.6b --device cuda" in said
+    assert main(["lab", "list", "--device", "cpu", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)["experiments"]
+    assert tuple(each["name"] for each in listed if each["needs_gpu"]) == GPU_ONLY

@@ -61,6 +61,11 @@ ENGINE = some(
     prefix_caching=st.booleans(),
     policy=st.sampled_from(["fcfs", "priority"]),
     batching=st.sampled_from(["continuous", "static"]),
+    attention=st.sampled_from(["reference", "triton", "flashinfer"]),
+    kernels=st.sampled_from(["reference", "fused"]),
+    cuda_graphs=st.booleans(),
+    overlap=st.booleans(),
+    kv_dtype=st.sampled_from(["auto", "fp8"]),
 )
 SLO = st.dictionaries(
     st.sampled_from(SLO_METRICS), st.sampled_from([0.5, 7.0, 50, 70, 333, 500, 1500, 2e3, 12345.6])
@@ -76,6 +81,7 @@ DATA = st.fixed_dictionaries(
             name=st.text(min_size=1),
             device=st.sampled_from(["cpu", "cuda"]),
             dtype=st.sampled_from(["float32", "bfloat16"]),
+            quantization=st.sampled_from(["none", "fp8", "fp8-tensorwise"]),
             threads=WHOLE,
         ),
         "sampling": some(
@@ -133,6 +139,17 @@ def test_only_what_differs_from_the_defaults_is_said():
     assert command_line(spec).text == (
         "workbench run --workload code --rate 2 --duration 120 --kv-memory 2GiB "
         "--no-prefix-caching --require-attainment 0.9 --slo ttft=500ms,tpot=50ms,e2e=20s"
+    )
+
+
+def test_switches_of_the_engine_are_said_in_either_way():
+    engine = {
+        "attention": "triton", "cuda_graphs": False, "overlap": True, "kv_dtype": "fp8",
+    }  # fmt: skip
+    spec = parse_spec({"engine": engine, "model": {"quantization": "fp8"}}, "test")
+    assert command_line(spec).text == (
+        "workbench run --workload chat --attention triton --no-graphs --overlap "
+        "--kv-cache-dtype fp8 --quantization fp8"
     )
 
 

@@ -86,6 +86,50 @@ def test_on_a_gpu_its_memory_counts_and_its_defaults_hold(machine):
     assert on_cpu.model.device == "cpu" and on_cpu.model.dtype == "float32"
 
 
+@pytest.fixture
+def hopper(machine):
+    """A GPU with `free` GiB, beside which Triton is installed."""
+
+    def with_free(gib):
+        machine.setattr(fit, "gpu_memory", lambda: FreeMemory("NVIDIA H200", gib * GIB, (9, 0)))
+        machine.setattr(fit, "installed", lambda: frozenset({"triton"}))
+
+    return with_free
+
+
+def test_on_a_gpu_the_parts_that_would_be_taken_are_told(hopper):
+    hopper(139)
+    found = estimated(model={"name": "random:llama-3.1-8b"})
+    assert found.model.parts == ("triton attention, fused kernels, CUDA graphs, overlap")
+    found = estimated(
+        model={"name": "random:llama-3.1-8b", "quantization": "fp8"},
+        engine={"kv_dtype": "fp8", "cuda_graphs": False},
+    )
+    assert found.model.parts == (
+        "triton attention, fused kernels, no CUDA graphs, overlap, fp8 weights, fp8 KV"
+    )
+    assert found.model.kv_bytes_per_token == 32 * 2 * 8 * 132
+    assert found.model.weights_bytes < 9 * GIB
+    assert estimated(model={"name": "random:tiny", "device": "cpu"}).model.parts == ""
+
+
+def test_what_fits_in_fp8_alone_is_told(hopper):
+    hopper(12)
+    found = estimated(model={"name": "random:llama-3.1-8b"})
+    assert found.fits is False and "--quantization fp8 (8.46 GiB)" in found.why
+    hopper(16)
+    found = estimated(model={"name": "random:llama-3.1-8b", "quantization": "fp8"})
+    assert found.fits
+
+
+def test_a_part_that_the_gpu_lacks_is_told_before_anything_is_loaded(machine):
+    machine.setattr(fit, "gpu_memory", lambda: FreeMemory("NVIDIA A100", 79 * GIB, (8, 0)))
+    found = estimated(model={"name": "random:llama-3.1-8b", "quantization": "fp8"})
+    assert found.fits is False and "NVIDIA A100 is 8.0" in found.why
+    found = estimated(model={"name": "random:tiny"}, engine={"attention": "flashinfer"})
+    assert found.fits is False and "flashinfer is not installed" in found.why
+
+
 def test_cuda_that_is_not_there_is_said(machine):
     assert "no GPU is visible; or take --device cpu" in estimated(model={"device": "cuda"}).why
     machine.setattr(fit, "_torch_is_cpu_only", lambda: True)
