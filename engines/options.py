@@ -36,8 +36,8 @@ class EngineOptions:
         kernels: of the layers beside attention, one of `KERNELS`.
         cuda_graphs: replay captured steps; None where it is possible.
         overlap: plan a step while the one before it runs; None where it is possible.
-        quantization: of the layers' matrices, one of `QUANTIZATIONS`: "fp8" has a scale for each
-            output row, "fp8-tensorwise" one for each matrix.
+        quantization: of the matrices of `engines.models.quantised`, one of `QUANTIZATIONS`: "fp8"
+            has a scale for each output row, "fp8-tensorwise" one for each matrix.
         kv_dtype: of the KV cache, one of `KV_DTYPES`; "auto" is the model's dtype.
         block_size: tokens of a KV block.
         num_blocks: blocks of the KV pool, the null block included.

@@ -22,6 +22,7 @@ from engines.kv_cache import FP8, KVCache
 from engines.memory import check_weights_fit, choose_num_blocks, device_facts
 from engines.models.config import ModelConfig
 from engines.models.decoder import Decoder
+from engines.models.quantised import described
 from engines.models.source import ModelSource, resolve_model
 from engines.monolithic import MonolithicEngine
 from engines.options import EngineOptions, refuse_on_cpu
@@ -114,6 +115,7 @@ def build(
         "dtype": resolved.dtype,
         "kv_dtype": resolved.kv_dtype,
         "quantization": resolved.quantization,
+        "quantised": described(config.num_layers) if resolved.quantization != "none" else None,
         "attention": resolved.attention,
         "kernels": resolved.kernels,
         "cuda_graphs": resolved.cuda_graphs,

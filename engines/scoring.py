@@ -11,6 +11,7 @@ from engines.capabilities import resolve
 from engines.compute.perplexity import SequenceScorer
 from engines.compute.worker import allocate_kv
 from engines.memory import device_facts
+from engines.models.quantised import described
 from engines.models.source import resolve_model
 from engines.options import EngineOptions
 from engines.registry import (
@@ -62,6 +63,7 @@ def build_scorer(
         "dtype": parts.dtype,
         "kv_dtype": parts.kv_dtype,
         "quantization": parts.quantization,
+        "quantised": described(source.config.num_layers) if parts.quantization != "none" else None,
         "attention": parts.attention,
         "kernels": parts.kernels,
         "block_size": options.block_size,

@@ -183,7 +183,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag("--dtype", ("model", "dtype"), "text", "NAME",
              "auto (default: float32 on a CPU, bfloat16 on CUDA), float32 or bfloat16"),
         Flag("--quantization", ("model", "quantization"), "text", "NAME",
-             "of the layers' matrices: none (default), fp8 (a scale for each row) or "
+             "of the MLPs' matrices: none (default), fp8 (a scale for each row) or "
              "fp8-tensorwise"),
         Flag("--threads", ("model", "threads"), "whole", "N",
              "torch threads on a CPU (default all usable cores)"),

@@ -19,6 +19,12 @@ def quantised_layers(num_layers: int) -> range:
     return range(1, num_layers - 1)
 
 
+def described(num_layers: int) -> str:
+    """For an engine's description: "gate_up, down of layers 1 to 30 (0 to 31)"."""
+    layers = quantised_layers(num_layers)
+    return f"{', '.join(QUANTISED)} of layers {layers[0]} to {layers[-1]} (0 to {num_layers - 1})"
+
+
 def quantised_shapes(config: ModelConfig) -> list[tuple[int, int]]:
     """`[out, in]` of every quantised matrix of a model."""
     shapes = {

@@ -194,6 +194,12 @@ def test_matrices_of_odd_sizes_are_not_quantised() -> None:
         chosen(config=config, quantization="fp8")
 
 
+def test_a_model_whose_every_layer_would_stay_in_bfloat16_is_not_quantised() -> None:
+    with pytest.raises(EngineConfigError, match=r"first and the last layer .* has 2; run it"):
+        chosen(config=replace(LLAMA, num_layers=2), quantization="fp8")
+    assert chosen(config=replace(LLAMA, num_layers=3), quantization="fp8").quantization == "fp8"
+
+
 def test_fp8_is_computed_from_ada_on() -> None:
     assert computes_in_fp8(H200) and computes_in_fp8(replace(H200, capability=(8, 9)))
     assert not computes_in_fp8(A100) and not computes_in_fp8(CPU)

@@ -19,6 +19,7 @@ COST = DecoderCost(
     head_bytes=300,
     embedding_row_bytes=8,
     layer_flop=2000,
+    quantised_flop=1000,
     head_flop=600,
     attention_flop=4,
     kv_bytes=16,
@@ -36,10 +37,11 @@ def test_decodes_read_weights_once_and_each_context():
     assert need == Demand(
         bytes=1000 + 300 + 2 * 8 + (13 + 2) * 16,
         layer_flop=2 * 2000,
+        quantised_flop=2 * 1000,
         head_flop=2 * 600,
         attention_flop=15 * 4,
     )
-    assert need.flop == 4000 + 1200 + 60
+    assert need.flop == 4000 + 2000 + 1200 + 60
 
 
 def test_a_chunk_that_samples_nothing_reads_no_head():
@@ -62,14 +64,16 @@ def test_pairs_are_those_that_a_mask_would_have(window):
 
 
 def test_a_window_bounds_what_is_read():
-    windowed = DecoderCost(0, 0, 0, 0, 0, 0, kv_bytes=1, sliding_window=4)
+    windowed = DecoderCost(0, 0, 0, 0, 0, 0, 0, kv_bytes=1, sliding_window=4)
     assert demand(windowed, work((1, 100), (1, 3))).bytes == (3 + 2) + 2
 
 
 def test_a_step_takes_as_long_as_the_slower_of_memory_and_arithmetic():
     ceilings = Ceilings(100.0, 10.0, 20.0, "made up")
     memory_bound = Demand(bytes=500, layer_flop=20, head_flop=5, attention_flop=5)
-    compute_bound = Demand(bytes=100, layer_flop=40, head_flop=10, attention_flop=10)
+    compute_bound = Demand(
+        bytes=100, layer_flop=10, quantised_flop=40, head_flop=10, attention_flop=10
+    )
     assert floor_s(memory_bound, ceilings) == 5.0
-    assert floor_s(compute_bound, ceilings) == 40 / 20 + 20 / 10
-    assert total_floor_s([memory_bound, compute_bound], ceilings) == 9.0
+    assert floor_s(compute_bound, ceilings) == 40 / 20 + 30 / 10
+    assert total_floor_s([memory_bound, compute_bound], ceilings) == 10.0

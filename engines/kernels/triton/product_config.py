@@ -89,4 +89,6 @@ def gated_config(tokens: int, n: int, k: int) -> ProductConfig | None:
 
 def _parts(parts: int, most: int, tiles: int) -> int:
     """Into how many of `parts` to cut, at most, without more programs than run at once."""
-    return max(s for s in range(1, most + 1) if not parts % s and (s == 1 or tiles * s <= _PROGRAMS))
+    return max(
+        s for s in range(1, most + 1) if not parts % s and (s == 1 or tiles * s <= _PROGRAMS)
+    )

@@ -70,9 +70,7 @@ def swiglu(gate_up: Product, pdl: bool = False) -> torch.Tensor:
     rows, width = values.shape[0], values.shape[1] // 2
     out = values.new_empty((rows, width))
     grid = (rows, triton.cdiv(width, _BLOCK))
-    _swiglu[grid](
-        *operands(gate_up), out, width, _BLOCK, pdl, num_warps=_WARPS, launch_pdl=pdl
-    )
+    _swiglu[grid](*operands(gate_up), out, width, _BLOCK, pdl, num_warps=_WARPS, launch_pdl=pdl)
     return out
 
 

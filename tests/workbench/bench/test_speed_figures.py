@@ -12,8 +12,8 @@ from workbench.bench.speed_work import Work
 
 MS = 1_000_000
 COST = DecoderCost(
-    layer_bytes=1000, head_bytes=100, embedding_row_bytes=0, layer_flop=50, head_flop=10,
-    attention_flop=1, kv_bytes=10,
+    layer_bytes=1000, head_bytes=100, embedding_row_bytes=0, layer_flop=50, quantised_flop=0,
+    head_flop=10, attention_flop=1, kv_bytes=10,
 )  # fmt: skip
 CEILINGS = Ceilings(1e6, 1e6, 1e6, "made up")
 
@@ -92,11 +92,14 @@ def test_a_shape_costs_what_its_matrices_do():
     assert cost.kv_bytes == 131_072
 
 
-def test_fp8_halves_the_matrices_and_adds_scales():
+def test_fp8_halves_what_is_quantised_and_adds_scales():
     shape = SHAPES["llama-3.1-8b"]
     full = cost_of(shape, "bfloat16", "none", "bfloat16")
-    rows = 32 * (4096 + 2 * 1024 + 4096 + 2 * 14_336 + 4096)
+    rows = 30 * (2 * 14_336 + 4096)
     rowwise = cost_of(shape, "bfloat16", "fp8", "fp8")
-    assert full.layer_bytes - rowwise.layer_bytes == full.layer_flop // 2 - 4 * rows
+    assert rowwise.quantised_flop == 2 * 30 * 3 * 4096 * 14_336
+    assert rowwise.layer_flop + rowwise.quantised_flop == full.layer_flop
+    assert full.quantised_flop == 0
+    assert full.layer_bytes - rowwise.layer_bytes == rowwise.quantised_flop // 2 - 4 * rows
     assert rowwise.head_bytes == full.head_bytes
     assert rowwise.kv_bytes == 131_072 // 2 + 2 * 32 * 8 * 4
