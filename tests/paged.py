@@ -143,6 +143,10 @@ def make_backend(name: str, decoder: Decoder, block_size: int) -> AttentionBacke
         from engines.attention.paged import TritonAttention
 
         return TritonAttention(shape, block_size, device, dtype, 64, 4096)
+    if name == "flashinfer":
+        from engines.attention.flashinfer import open_flashinfer
+
+        return open_flashinfer(shape, block_size, device, dtype, dtype, print)
     return ReferenceAttention(shape, block_size, device, dtype)
 
 

@@ -126,6 +126,18 @@ def test_logits_are_as_near_as_plain_torch(kind: str, dtype: torch.dtype, parts:
         assert off <= NO_WORSE * plain + ROUNDING[dtype], schedule
 
 
+def test_flashinfer_s_logits_are_as_near_as_plain_torch_s() -> None:
+    pytest.importorskip("flashinfer", reason="the extra 'cuda' isn't installed")
+    model = decoder("qwen3", CUDA, torch.bfloat16)
+    for schedule in SCHEDULES:
+        model.kernels = kernels("reference")
+        plain = distance(model, "qwen3", schedule, "reference")
+        model.kernels = kernels("fused")
+        off = distance(model, "qwen3", schedule, "flashinfer")
+        print(f"flashinfer, {schedule}: off by {off:.1e}, plain torch {plain:.1e}")
+        assert off <= NO_WORSE * plain + ROUNDING[torch.bfloat16], schedule
+
+
 @pytest.mark.parametrize("kind", ["llama", "qwen3", "mistral"])
 def test_an_fp8_cache_costs_no_more_than_plain_torch_s(kind: str) -> None:
     model = decoder(kind, CUDA, torch.bfloat16)

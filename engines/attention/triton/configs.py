@@ -85,7 +85,9 @@ def prefill_config(
 
     Measured on an H200, 32 query heads on 8 KV heads, head size 128, in bfloat16: 458 TFLOP/s for
     a prompt of 8,192 tokens, 364 for four of 2,048, 292 for eight of 1,024, 458 for 2,048 after
-    6,144. With a cache in FP8: 282 for the first, 196 for eight of 1,024.
+    6,144, by tiles of 64 queries; 460, 356, 273 and 464 by tiles of 128. In whole steps, where the
+    GPU is at its power limit, Llama-3.1-8B takes 0.867 s for 4 × 8,000 tokens with the former and
+    0.832 with the latter. With a cache in FP8: 282 for the first, 196 for eight of 1,024.
 
     Args:
         padded_dim: the head size, rounded up to a power of two.
@@ -99,6 +101,8 @@ def prefill_config(
         config = PrefillConfig(128, 16 * element_bytes, 8, 2)
     elif element_bytes == 1:
         config = PrefillConfig(64, 128, 4, 2)
+    elif padded_dim > 64:
+        config = PrefillConfig(128, 64, 8, 3)
     else:
         config = PrefillConfig(64, 64, 4, 3)
     while config.block_n > 16 and prefill_shared_bytes(config, padded_dim, element_bytes) > (
