@@ -169,7 +169,8 @@ def make_attention(
         from engines.attention.paged import TritonAttention
         from engines.compute.cuda_worker import padded
 
-        seqs, tokens = scheduling.max_num_seqs, padded(scheduling.max_num_batched_tokens)
+        seqs = max(2, scheduling.max_num_seqs)
+        tokens = padded(max(seqs, scheduling.max_num_batched_tokens))
         return TritonAttention(
             shape,
             block_size,
@@ -196,8 +197,9 @@ def _starts_early(config: ModelConfig, device: torch.device) -> bool:
     """
     from engines.kernels.triton.product_config import suits_products
 
-    small = suits_products(config.hidden_size, config.num_heads * config.head_dim)
-    return small and torch.cuda.get_device_capability(device) >= (9, 0)
+    if device.type != "cuda" or torch.cuda.get_device_capability(device) < (9, 0):
+        return False
+    return suits_products(config.hidden_size, config.num_heads * config.head_dim)
 
 
 def take_kernels(resolved: Resolved, decoder: Decoder) -> None:
@@ -226,8 +228,11 @@ def make_worker(
         return TorchWorker(decoder, kv, attention, ranges)
     from engines.compute.cuda_worker import CudaWorker, Limits
 
+    # Two at least: the step that tells the capacity decodes one sequence beside one's prompt.
     limits = Limits(
-        scheduling.max_num_seqs, scheduling.max_num_batched_tokens, scheduling.max_model_len
+        max(2, scheduling.max_num_seqs),
+        scheduling.max_num_batched_tokens,
+        scheduling.max_model_len,
     )
     worker = CudaWorker(decoder, kv, attention, limits, ranges, clock, resolved.cuda_graphs)
     worker.prepare(progress)

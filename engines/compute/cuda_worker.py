@@ -91,7 +91,8 @@ class CudaWorker:
         self.graphs = Graphs(self.device) if graphs else None
         self._decode_buckets = decode_buckets(limits.max_num_seqs)
         self._mixed_buckets = mixed_buckets(limits.max_num_batched_tokens) if graphs else []
-        self._hosts = [HostStep(self.layout, pinned=True) for _ in range(RING)]
+        pinned = self.device.type == "cuda"
+        self._hosts = [HostStep(self.layout, pinned) for _ in range(RING)]
         seqs, hidden = limits.max_num_seqs, decoder.config.hidden_size
         max_blocks = -(-limits.max_model_len // self.block_size)
         int32s = partial(torch.zeros, dtype=torch.int32, device=self.device)
@@ -106,7 +107,7 @@ class CudaWorker:
             torch.zeros((seqs, hidden), dtype=dtype, device=self.device) for _ in range(2)
         ]
         self._ring = int32s((RING, seqs))
-        self._pinned = torch.zeros((RING, seqs), dtype=torch.int32, pin_memory=True)
+        self._pinned = torch.zeros((RING, seqs), dtype=torch.int32, pin_memory=pinned)
         self._tokens = self._pinned.numpy()
         self._copies: torch.cuda.Stream = stream_on(self.device)
         self._mirrored: SequenceTable | None = None

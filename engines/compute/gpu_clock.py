@@ -35,7 +35,7 @@ class GpuClock:
 
     def __init__(self, clock: Callable[[], int]) -> None:
         self._clock = clock
-        self._base = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        self._base = timed_event()
         self._base.record()
         self._base.synchronize()
         self._offset_ns = clock()

@@ -73,6 +73,10 @@ def measure_capacity(
     contexts = _decode_contexts(input_tokens, output_tokens, max(1, most))
     while True:
         chunks = _prompt_chunks(len(contexts), per_decode, round(mean_input), config)
+        beside = config.max_num_seqs - len(chunks)
+        if len(contexts) > max(1, beside):
+            contexts = contexts[: max(1, beside)]
+            continue
         needed = [*contexts.tolist(), *(at + new for at, new in chunks)]
         blocks = sum(-(-tokens // pool.block_size) for tokens in needed)
         if blocks <= pool.num_usable:
