@@ -81,8 +81,9 @@ def resolve(options: EngineOptions, config: ModelConfig, facts: DeviceFacts) -> 
     attention = _attention(options, config, dtype, facts)
     kernels = _kernels(options, attention, facts)
     _check_quantization(options, config, facts)
-    if options.kv_dtype == "fp8" and attention == "triton":
-        _check_fp8("--kv-cache-dtype fp8 with --attention triton", facts)
+    if options.kv_dtype == "fp8" and (attention == "triton" or kernels == "fused"):
+        fast = "--attention triton" if attention == "triton" else "--kernels fused"
+        _check_fp8(f"--kv-cache-dtype fp8 with {fast}", facts)
     return Resolved(
         dtype=dtype,
         kv_dtype="fp8" if options.kv_dtype == "fp8" else dtype,
@@ -202,8 +203,6 @@ def _check_quantization(options: EngineOptions, config: ModelConfig, facts: Devi
     for name, size in (
         ("hidden_size", config.hidden_size),
         ("intermediate_size", config.intermediate_size),
-        ("num_heads × head_dim", config.num_heads * config.head_dim),
-        ("num_kv_heads × head_dim", config.num_kv_heads * config.head_dim),
     ):
         if size % FP8_MULTIPLE:
             raise EngineConfigError(

@@ -86,6 +86,7 @@ def build(
     Raises:
         ModelError: the model is unknown, broken or too large.
         EngineConfigError: an option is impossible here.
+        EngineError: there is no memory for the KV pool, or for the steps beside it.
     """
     device = choose_device(options.device)
     if device.type == "cpu":
@@ -101,7 +102,14 @@ def build(
         kv = allocate_kv(decoder, num_blocks, options.block_size, kv_dtype(resolved))
     except (RuntimeError, MemoryError) as error:
         raise EngineError(f"no memory for a KV pool of {num_blocks:,} blocks: {error}") from error
-    worker = make_worker(resolved, decoder, kv, scheduling, ranges, clock, progress)
+    try:
+        worker = make_worker(resolved, decoder, kv, scheduling, ranges, clock, progress)
+    except torch.OutOfMemoryError as error:
+        raise EngineError(
+            f"no memory for a step beside a KV pool of {num_blocks:,} blocks: {error}; give the "
+            f"pool less with --kv-memory, or lower --max-num-batched-tokens (now "
+            f"{scheduling.max_num_batched_tokens:,})"
+        ) from error
     pool = BlockPool(num_blocks, options.block_size, options.prefix_caching)
     description: dict[str, object] = {
         "name": options.engine,

@@ -23,9 +23,6 @@ TRITON_SPARE_PARTS = 1024
 """The Triton attention keeps two results for each sequence, and so many for contexts that are
 attended in more parts."""
 
-CAPTURED_TOKENS = 2048
-"""Tokens of the largest captured step."""
-
 _LOGIT_COPY_BYTES = 4
 _PARTIAL_BYTES = 4
 
@@ -39,8 +36,8 @@ def scratch_bytes(config: ModelConfig, scheduling: SchedulerConfig, chosen: Reso
     logits = seqs * config.vocab_size * (element_bytes + _LOGIT_COPY_BYTES)
     total = activations + logits + _attention_bytes(config, scheduling, chosen) + RESERVE_BYTES
     if chosen.cuda_graphs:
-        captured = max(seqs, min(tokens, CAPTURED_TOKENS))
-        total += captured * _activation_bytes_per_token(config, chosen) + logits + GRAPH_POOL_BYTES
+        # The largest step is captured too, and its memory isn't shared with steps without a graph.
+        total += activations + logits + GRAPH_POOL_BYTES
     return total
 
 

@@ -52,7 +52,8 @@ class TritonStep:
 class TritonAttention:
     """See the module's docstring. Satisfies `AttentionBackend`.
 
-    Rows of the output that belong to padding tokens are zeros. Nothing outside a sequence's own
+    Rows of the output that belong to padding tokens are zeros in a step with prompts, or whose
+    tokens are its `max_decodes`; in others they are anything. Nothing outside a sequence's own
     tokens is read, so what padding tokens leave in the null block reaches no other token.
     """
 

@@ -27,9 +27,9 @@ from engines.compute.buckets import (
 )
 from engines.compute.gpu_clock import GpuClock, stream_on, timed_event
 from engines.compute.graphs import Graphs
-from engines.compute.sampling import SamplingBatch, sample
+from engines.compute.sampling import sample
 from engines.compute.step_buffers import NUM_UPDATES, RING, HostStep, PackedLayout
-from engines.compute.worker import Computed
+from engines.compute.worker import Computed, host_layout, sampling_batch
 from engines.errors import StepOutOfMemory
 from engines.kernels.triton.prepare import StepInputs, prepare_step
 from engines.kernels.triton.sampling import sample_tokens
@@ -41,6 +41,12 @@ from profiles.ranges import Ranges
 
 EAGER_MULTIPLE = 64
 """Steps without a graph are padded to this many tokens: kernels then meet few shapes."""
+
+EAGER_SIZES = (64, 128, 192, 256, 512, 2048)
+"""Tokens of steps without a graph, one for each way in which kernels cut them."""
+
+SAMPLED_SIZES = (1, 2, 3, 17)
+"""And rows to be sampled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +131,10 @@ class CudaWorker:
 
         The packed buffer is empty, so that all tokens are padding and go to the null block.
         """
-        seqs, largest = self.limits.max_num_seqs, self.limits.max_num_batched_tokens
         progress("compiling kernels for this GPU (kept on disk for the next time)")
         self._packed.zero_()
-        rows = self._body(self._eager_shape(min(largest, 4 * EAGER_MULTIPLE), 1, 1), None)
-        self._head(*rows, seqs)
-        torch.cuda.synchronize(self.device)
         if self.graphs is None:
+            self._compile()
             return
         sizes = len(self._decode_buckets) * 2 + len(self._mixed_buckets)
         done = 0
@@ -151,6 +154,18 @@ class CudaWorker:
             captured()
             self.graphs.capture(("decode", batch), partial(self._decode, batch))
             captured()
+        torch.cuda.synchronize(self.device)
+        torch.cuda.empty_cache()  # what steps took before they were captured
+
+    def _compile(self) -> None:
+        """Steps without graphs: computes one of each kind of size, so that none compiles later."""
+        largest, seqs = self.limits.max_num_batched_tokens, self.limits.max_num_seqs
+        for tokens in sorted({min(tokens, largest) for tokens in EAGER_SIZES}):
+            if tokens <= padded(seqs):
+                self._body(self._eager_shape(tokens, 1, 0), None)
+            rows = self._body(self._eager_shape(tokens, 1, 1), None)
+        for samples in sorted({min(samples, seqs) for samples in SAMPLED_SIZES}):
+            self._head(*rows, samples)
         torch.cuda.synchronize(self.device)
 
     # -- steps --------------------------------------------------------------------------------
@@ -215,7 +230,8 @@ class CudaWorker:
                 return self._replay_head(num_samples)
         prefills = len(plan.rows) - plan.num_decodes
         step = self._eager_shape(plan.num_tokens, plan.num_decodes, prefills)
-        rows = self._body(step, host_layout(plan, table, self.block_size))
+        host = None if self.attention.captures else host_layout(plan, table, self.block_size)
+        rows = self._body(step, host)
         if not num_samples:
             return None
         if self.graphs is None:
@@ -356,15 +372,8 @@ class CudaWorker:
         if not cut.any():
             return
         chosen = rows[cut]
-        batch = SamplingBatch(
-            table.temperature[chosen],
-            table.top_k[chosen],
-            table.top_p[chosen],
-            table.seed[chosen],
-            table.num_tokens[chosen],
-        )
         places = torch.from_numpy(np.flatnonzero(cut)).to(self.device)
-        tokens = sample(logits[places], batch).to(torch.int32)
+        tokens = sample(logits[places], sampling_batch(chosen, table)).to(torch.int32)
         self._ring[ring_slot][places] = tokens
         self._next_token[torch.from_numpy(chosen).to(self.device)] = tokens
 
@@ -372,11 +381,3 @@ class CudaWorker:
 def padded(tokens: int) -> int:
     """A step's tokens with padding, where it has no graph."""
     return -(-tokens // EAGER_MULTIPLE) * EAGER_MULTIPLE
-
-
-def host_layout(plan: StepPlan, table: SequenceTable, block_size: int) -> StepLayout:
-    """How a step's tokens lie, for backends that plan on the host."""
-    contexts = plan.num_computed + plan.num_new_tokens
-    width = -(-int(contexts.max()) // block_size)
-    tables = table.block_tables[plan.rows, :width]
-    return StepLayout(plan.num_new_tokens, contexts, tables, plan.num_decodes)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 
 REBASE_MS = 1000.0
-"""Event times are float32 milliseconds: beyond a second they lose their microseconds."""
+"""Event times are float32 milliseconds: beyond a second they lose their microseconds. In a pause as
+long, the clocks may have drifted apart further than any delay tells."""
 
 
 def timed_event() -> torch.cuda.Event:
@@ -40,13 +41,16 @@ class GpuClock:
         self._base.synchronize()
         self._offset_ns = clock()
         self._base_ms = 0.0
+        self._last_ms = 0.0
         self._least_ns: int | None = None
 
     def interval(self, start: torch.cuda.Event, end: torch.cuda.Event) -> tuple[int, int]:
         """Start and end in ns; both events have happened, and the host has only just seen it."""
         now_ns = self._clock()
-        start_ms = self._base.elapsed_time(start)
-        end_ms = self._base.elapsed_time(end)
+        end_ms, duration_ms = self._base.elapsed_time(end), start.elapsed_time(end)
+        if end_ms - duration_ms - self._last_ms > REBASE_MS:
+            self._least_ns = None
+        self._last_ms = end_ms
         gpu_end_ns = round((self._base_ms + end_ms) * 1e6)
         delay_ns = now_ns - (self._offset_ns + gpu_end_ns)
         if self._least_ns is None or delay_ns < self._least_ns:
@@ -54,10 +58,9 @@ class GpuClock:
             if delay_ns < 0:  # the device can't end after the host has seen it
                 self._offset_ns += delay_ns
                 self._least_ns = 0
-        start_ns = self._offset_ns + round((self._base_ms + start_ms) * 1e6)
-        end_ns = self._offset_ns + gpu_end_ns
         if end_ms > REBASE_MS:
-            self._base, self._base_ms = end, self._base_ms + end_ms
-            self._offset_ns += self._least_ns or 0
+            self._base, self._base_ms, self._last_ms = end, self._base_ms + end_ms, 0.0
+            self._offset_ns += self._least_ns
             self._least_ns = None
-        return start_ns, end_ns
+        end_ns = self._offset_ns + gpu_end_ns
+        return end_ns - round(duration_ms * 1e6), end_ns

@@ -24,9 +24,6 @@ class Graphs:
         self._graphs: dict[Hashable, torch.cuda.CUDAGraph] = {}
         self._results: dict[Hashable, Any] = {}
 
-    def __len__(self) -> int:
-        return len(self._graphs)
-
     def capture(self, name: Hashable, work: Callable[[], Any]) -> None:
         """Runs `work` once, so that its kernels are compiled, and then captures it."""
         self._stream.wait_stream(torch.cuda.current_stream(self._device))

@@ -100,15 +100,21 @@ def step_layout(
         token_rows = np.repeat(rows, new)
         starts = np.cumsum(new) - new
         positions = np.arange(plan.num_tokens) + np.repeat(computed - starts, new)
-    contexts = computed + new
-    tables = table.block_tables[rows, : -(-int(contexts.max()) // block_size)]
     blocks = table.block_tables[token_rows, positions // block_size].astype(np.int64)
     tokens = StepTokens(
         table.token_ids[token_rows, positions].astype(np.int64),
         positions,
         blocks * block_size + positions % block_size,
     )
-    return tokens, StepLayout(new, contexts, tables, plan.num_decodes)
+    return tokens, host_layout(plan, table, block_size)
+
+
+def host_layout(plan: StepPlan, table: SequenceTable, block_size: int) -> StepLayout:
+    """How a step's tokens lie, for backends that plan on the host."""
+    contexts = plan.num_computed + plan.num_new_tokens
+    width = -(-int(contexts.max()) // block_size)
+    tables = table.block_tables[plan.rows, :width]
+    return StepLayout(plan.num_new_tokens, contexts, tables, plan.num_decodes)
 
 
 class TorchWorker:

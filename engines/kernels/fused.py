@@ -9,6 +9,7 @@ matrices and some dozens of tokens have a product of their own.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.nn.functional import linear as product
@@ -59,6 +60,7 @@ class FusedKernels:
     def __init__(self, device: torch.device, pdl: bool | None = None) -> None:
         self._partial = PartialSums.allocate(device)
         self._one = torch.ones((), device=device)
+        self._shared_bytes = _shared_bytes(device)
         if pdl is None:
             pdl = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (9, 0)
         self._pdl = pdl
@@ -111,7 +113,9 @@ class FusedKernels:
         full = gate_up.fp8 is None and down.fp8 is None
         if full and _skinny(hidden, gate_up) is None:
             tokens, (n, k) = hidden.shape[0], gate_up.full().shape
-            config = gated_config(tokens, n // 2, k) if hidden.element_size() == 2 else None
+            config = None
+            if hidden.element_size() == 2:
+                config = gated_config(tokens, n // 2, k, self._shared_bytes)
             if config is not None:
                 normed, hidden = self._norm(hidden, delta, norm, eps)
                 gated = gated_product(normed, gate_up.full(), gate_up.bias, config, self._pdl)
@@ -180,6 +184,14 @@ class FusedKernels:
         return skinny_linear(
             values, weight, bias, self._partial, config, x_scale=scale, pdl=self._pdl
         )
+
+
+def _shared_bytes(device: torch.device) -> int:
+    """What one program may have; as much as any for the interpreter."""
+    if device.type != "cuda":
+        return 1 << 20
+    properties: Any = torch.cuda.get_device_properties(device)
+    return int(properties.shared_memory_per_block_optin)
 
 
 def _weight(linear: Linear) -> torch.Tensor | Fp8Weight:

@@ -154,6 +154,11 @@ def test_contradictions_are_refused_before_a_device_is_known(
         (A100, {"quantization": "fp8"}, "needs compute capability 8.9, and that of NVIDIA A100 is"),
         (A100, {"kv_dtype": "fp8"}, "fp8 with --attention triton: it needs compute capability 8.9"),
         (
+            A100,
+            {"kv_dtype": "fp8", "attention": "reference", "kernels": "fused"},
+            "fp8 with --kernels fused: it needs compute capability 8.9",
+        ),
+        (
             T4,
             {"attention": "triton"},
             "capability 8.0, and that of Tesla T4 is 7.5; --att",

@@ -81,9 +81,7 @@ def test_long_prompts_fill_the_budget_and_leave_fewer_decodes(worker):
 @pytest.mark.parametrize("most", [2, 8])
 def test_a_step_holds_no_more_sequences_than_run_at_once(worker, most, inputs, outputs):
     config = SchedulerConfig(max_num_seqs=most, max_num_batched_tokens=64, max_model_len=256)
-    measure_capacity(
-        worker, config, BlockPool(500, 4), *lengths([inputs] * 9, [outputs] * 9), 0.01
-    )
+    measure_capacity(worker, config, BlockPool(500, 4), *lengths([inputs] * 9, [outputs] * 9), 0.01)
     assert len(worker.plans[0][0].rows) <= most
 
 

@@ -137,7 +137,9 @@ def test_scratch_follows_the_shape_and_the_limits() -> None:
     half = scratch(LLAMA, max_num_batched_tokens=4096)
     # 4,096 tokens less: residuals, q, k, v and attention's, gate, up and their product.
     per_token = 2 * (4 * 4096 + 6144 + 2 * 4096 + 3 * 14_336)
-    assert scratch(LLAMA) - half == 4096 * per_token
+    assert scratch(LLAMA) - half == 2 * 4096 * per_token, "with graphs and without"
+    plain = [scratch(LLAMA, max_num_batched_tokens=n, cuda_graphs=False) for n in (4096, 8192)]
+    assert plain[1] - plain[0] == 4096 * per_token
     assert scratch(LLAMA, max_num_seqs=64) < scratch(LLAMA)
     assert scratch(LLAMA, cuda_graphs=False) < scratch(LLAMA)
     assert scratch(LLAMA, quantization="fp8") > scratch(LLAMA)

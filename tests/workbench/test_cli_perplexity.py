@@ -82,7 +82,8 @@ def test_the_table_shows_both_sides(text, capsys):
     words = ["--text", str(text), "--limit", "40", "--device", "cpu"]
     assert main(["perplexity", *words, "--against", "dtype=bfloat16"]) == 0
     shown = capsys.readouterr().out
-    assert "39 tokens scored in 1 windows of 2,048" in shown
+    assert "39 tokens scored in 1 window of 2,048" in shown
+    assert shown.splitlines()[1].split() == ["this", "the", "other"]
     assert "bfloat16" in shown and "standard error –" in shown
 
 

@@ -169,8 +169,7 @@ def _engine(run: Mapping[str, Any]) -> str:
         for key in ("max_num_seqs", "max_num_batched_tokens")
         if isinstance(at(engine, key), int)
     ]
-    parts = engine_parts(engine) if at(engine, "device") == "cuda" else ""
-    return _listed(at(run, "spec", "engine", "name"), *limits, parts)
+    return _listed(at(run, "spec", "engine", "name"), *limits, engine_parts(engine or {}))
 
 
 def _machine(hardware: Any) -> str:

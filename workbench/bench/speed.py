@@ -51,7 +51,7 @@ def run_speed(
         EngineError: the model or an option is impossible here.
     """
     if repeats < 1:
-        raise WorkbenchError(f"bench engine: --repeat {repeats}: at least 1 is needed")
+        raise WorkbenchError(f"--repeat {repeats}: at least 1 is needed")
     device = choose_device(options.device)
     progress("measuring what the device can do")
     ceiling = _ceilings(options, device, ceilings)
@@ -108,7 +108,7 @@ class _Rounds:
             for request in requests:
                 rejected = engine.submit(request)
                 if rejected is not None:
-                    raise WorkbenchError(f"bench engine: {work.name}: {rejected.reason}")
+                    raise WorkbenchError(f"{work.name}: {rejected.reason}")
             while engine.has_work:
                 result = engine.step()
                 if result is not None:
@@ -117,7 +117,7 @@ class _Rounds:
             gc.unfreeze()
         for record in (record for result in results for record in result.records):
             if record.status != "ok":
-                raise WorkbenchError(f"bench engine: {work.name}: {record.reason}")
+                raise WorkbenchError(f"{work.name}: {record.reason}")
         prompt_tokens = {request.request_id: request.prompt_tokens for request in requests}
         return TimedRun(work, prompt_tokens, submitted_ns, results)
 
@@ -128,9 +128,9 @@ def _check_lengths(works: Sequence[Work], built: BuiltEngine) -> None:
     for work in works:
         if work.longest > most:
             raise WorkbenchError(
-                f"bench engine: {work.name} has a request of {work.longest:,} tokens, and this "
-                f"engine takes {most:,} (model, --max-model-len, KV pool); take another model, or "
-                "a --work with smaller --input-tokens"
+                f"--work {work.name} has a request of {work.longest:,} tokens, and this engine "
+                f"takes {most:,} (the least of the model's positions, --max-model-len and KV "
+                "pool); raise what limits it, or take a --work with smaller --input-tokens"
             )
 
 

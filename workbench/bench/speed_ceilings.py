@@ -33,13 +33,13 @@ def find_ceilings(kind: str, device: torch.device, dtype: torch.dtype, fp8: bool
     if kind == "measured":
         return measure_ceilings(device, dtype, fp8)
     if kind != "spec":
-        raise WorkbenchError(f"bench engine: --ceilings {kind!r}: there is {', '.join(CEILINGS)}")
+        raise WorkbenchError(f"--ceilings {kind!r}: there is {', '.join(CEILINGS)}")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "a CPU"
     peak = peak_for(name)
     quantised = None if peak is None else (peak.fp8_flops if fp8 else peak.bf16_flops)
     if peak is None or quantised is None or dtype != torch.bfloat16:
         raise WorkbenchError(
-            f"bench engine: --ceilings spec: no published figures of {name} for this dtype are "
+            f"--ceilings spec: no published figures of {name} for this dtype are "
             "known here; take --ceilings measured"
         )
     return Ceilings(peak.memory_bytes_per_s, peak.bf16_flops, quantised, peak.source)

@@ -57,6 +57,7 @@ def figures(run: TimedRun, cost: DecoderCost, ceilings: Ceilings) -> dict[str, A
         "steps": len(run.results),
         "preemptions": sum(e.kind == "preempt" for r in run.results for e in r.events),
         "step_ms": step_split(run.results),
+        "gpu_idle_share": gpu_idle_share(run.results),
         "decode_steps": decode_steps(run, needs, ceilings),
         "bytes": need.bytes,
         "flop": need.flop,
@@ -72,21 +73,21 @@ def step_split(results: Sequence[StepResult]) -> Row:
 
     `period`: from one step's end to the next one's. `gpu`: from a step's first kernel to its last.
     `gap`: from there to the next step's first, in which the GPU has nothing to do. `schedule` and
-    `launch` are the host's time, which passes beside the GPU's where steps overlap. `gpu_idle` is
-    the share of gaps in gaps and GPU time.
+    `launch` are the host's time, which passes beside the GPU's where steps overlap.
     """
-    gpu = [r.gpu_end_ns - r.gpu_start_ns for r in results if r.gpu_end_ns >= 0]
-    gaps = gpu_gaps_ns(results)
-    busy = _mean_ms(gpu)
-    gap = _mean_ms(gaps)
     return {
         "period": _mean_ms(periods_ns(results)),
-        "gpu": busy,
-        "gap": gap,
+        "gpu": _mean_ms(gpu_ns(results)),
+        "gap": _mean_ms(gpu_gaps_ns(results)),
         "schedule": _mean_ms([r.schedule_ns for r in results]),
         "launch": _mean_ms([r.launch_ns for r in results if r.launch_ns >= 0]),
-        "gpu_idle": None if busy is None or gap is None else gap / (gap + busy),
     }
+
+
+def gpu_idle_share(results: Sequence[StepResult]) -> float | None:
+    """The share of the mean gap in mean gap and GPU time, 0 to 1; None where none is told."""
+    busy_ms, gap_ms = _mean_ms(gpu_ns(results)), _mean_ms(gpu_gaps_ns(results))
+    return None if busy_ms is None or gap_ms is None else gap_ms / (gap_ms + busy_ms)
 
 
 def decode_steps(
@@ -111,6 +112,7 @@ def decode_steps(
         "ms_p50": p50,
         "ms_p99": float(np.percentile(periods, 99)),
         "step_ms": step_split(results),
+        "gpu_idle_share": gpu_idle_share(results),
         "floor_ms": floor_ms,
         "times_floor": p50 / floor_ms,
     }
@@ -120,6 +122,11 @@ def periods_ns(results: Sequence[StepResult]) -> list[int]:
     """From the end of a step to the end of the next, where one directly follows the other."""
     pairs = pairwise(results)
     return [b.end_ns - a.end_ns for a, b in pairs if b.index == a.index + 1]
+
+
+def gpu_ns(results: Sequence[StepResult]) -> list[int]:
+    """From a step's first kernel to its last, where the GPU told."""
+    return [r.gpu_end_ns - r.gpu_start_ns for r in results if r.gpu_end_ns >= 0]
 
 
 def gpu_gaps_ns(results: Sequence[StepResult]) -> list[int]:

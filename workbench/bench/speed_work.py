@@ -90,7 +90,7 @@ def even_work(name: str, requests: int, input_tokens: int, output_tokens: int) -
         ("--output-tokens", output_tokens),
     ):
         if value < 1:
-            raise WorkbenchError(f"bench engine: {what} {value}: at least 1 is needed")
+            raise WorkbenchError(f"{what} {value}: at least 1 is needed")
     ids = np.random.default_rng(0).integers(
         0, NANO_LARGEST_ID + 1, (requests, input_tokens), dtype=np.int32
     )
@@ -112,19 +112,17 @@ def works_for(
         WorkbenchError: there is no such work, or it cannot have such numbers.
     """
     if name not in (*WORKS, "all"):
-        raise WorkbenchError(f"bench engine: --work {name!r}: there is {', '.join(WORKS)}, all")
+        raise WorkbenchError(f"--work {name!r}: there is {', '.join(WORKS)}, all")
     lengths = input_tokens is not None or output_tokens is not None
     if name == "nano" and lengths:
         raise WorkbenchError(
-            "bench engine: the lengths of nano are drawn; --input-tokens and --output-tokens are "
+            "the lengths of nano are drawn; --input-tokens and --output-tokens are "
             "for decode, prefill and idle"
         )
     if name == "all" and (lengths or requests is not None):
-        raise WorkbenchError(
-            "bench engine: --requests, --input-tokens and --output-tokens need one --work"
-        )
+        raise WorkbenchError("--requests, --input-tokens and --output-tokens need one --work")
     if requests is not None and requests < 1:
-        raise WorkbenchError(f"bench engine: --requests {requests}: at least 1 is needed")
+        raise WorkbenchError(f"--requests {requests}: at least 1 is needed")
     return [
         nano_work(requests or NANO_REQUESTS)
         if each == "nano"

@@ -7,7 +7,10 @@ import json
 import sys
 from typing import Any
 
+from workbench.analysis.engine_parts import engine_parts
+from workbench.analysis.quantities import counted
 from workbench.cli.engine_flags import add_engine_flags, engine_options
+from workbench.cli.progress_line import progress_line
 from workbench.errors import EXIT_OK
 
 EPILOG = """\
@@ -59,28 +62,22 @@ def execute(arguments: argparse.Namespace) -> int:
         arguments.work, arguments.requests, arguments.input_tokens, arguments.output_tokens
     )
     words = ["workbench", *sys.argv[1:]]
-    result = run_speed(options, works, arguments.repeat, arguments.ceilings, words, _tell)
-    _tell("")
+    with progress_line() as show:
+        result = run_speed(options, works, arguments.repeat, arguments.ceilings, words, show)
     print(json.dumps(result, indent=1, allow_nan=False) if arguments.json else table(result))
     return EXIT_OK
-
-
-def _tell(text: str) -> None:
-    """How far it is, to a terminal alone, on one line."""
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
 def table(result: dict[str, Any]) -> str:
     """The figures of every work as lines."""
     engine, ceilings = result["engine"], result["ceilings"]
-    settings = ("dtype", "quantization", "kv_dtype", "attention", "kernels")
-    shown = ", ".join(f"{name.replace('_', ' ')} {engine[name]}" for name in settings)
+    shown = ", ".join(part for part in (engine["dtype"], engine_parts(engine)) if part)
+    rates = [_scaled(ceilings["bytes_per_s"], "B/s"), _scaled(ceilings["flop_per_s"], "FLOP/s")]
+    if engine["quantization"] != "none":
+        rates.append(f"quantised {_scaled(ceilings['quantised_flop_per_s'], 'FLOP/s')}")
     lines = [
         f"{engine['model']} on {engine['device_name']}: {shown}",
-        f"ceilings: {_scaled(ceilings['bytes_per_s'], 'B/s')}, "
-        f"{_scaled(ceilings['flop_per_s'], 'FLOP/s')}, quantised "
-        f"{_scaled(ceilings['quantised_flop_per_s'], 'FLOP/s')} ({ceilings['source']})",
+        f"ceilings: {', '.join(rates)} ({ceilings['source']})",
     ]
     for row in result["works"]:
         lines += ["", *_lines(row, ceilings)]
@@ -90,12 +87,12 @@ def table(result: dict[str, Any]) -> str:
 def _lines(row: dict[str, Any], ceilings: dict[str, Any]) -> list[str]:
     every = ", ".join(f"{each:,.0f}" for each in row["every_output_tokens_per_s"])
     lines = [
-        f"{row['work']}: {row['requests']:,} requests, {row['prompt_tokens']:,} tokens in, "
-        f"{row['output_tokens']:,} out",
+        f"{row['work']}: {counted(row['requests'], 'request')}, "
+        f"{row['prompt_tokens']:,} tokens in, {row['output_tokens']:,} out",
         f"  output tokens/s   {row['output_tokens_per_s']:,.0f} (runs: {every})",
         f"  seconds           {row['seconds']:.4f}, {row['prompt_tokens_per_s']:,.0f} prompt "
         f"tokens/s",
-        f"  steps             {row['steps']:,}, {_split(row['step_ms'])}",
+        f"  steps             {row['steps']:,}, {_split(row)}",
     ]
     decode = row["decode_steps"]
     if decode is not None:
@@ -103,7 +100,7 @@ def _lines(row: dict[str, Any], ceilings: dict[str, Any]) -> list[str]:
             f"  decode of {decode['batch']:<8,}{decode['ms_p50']:.3f} ms a step, p99 "
             f"{decode['ms_p99']:.3f}; floor {decode['floor_ms']:.3f}, "
             f"{decode['times_floor']:.2f} times that",
-            f"                    {_split(decode['step_ms'])}",
+            f"                    {_split(decode)}",
         ]
     of_bytes = row["tb_per_s"] * 1e12 / ceilings["bytes_per_s"]
     moved, rate = _scaled(row["bytes"], "B"), _scaled(row["tb_per_s"] * 1e12, "B/s")
@@ -116,11 +113,11 @@ def _lines(row: dict[str, Any], ceilings: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _split(step: dict[str, float | None]) -> str:
+def _split(row: dict[str, Any]) -> str:
     """Where the time of a mean step went."""
+    step, idle = row["step_ms"], row["gpu_idle_share"]
     parts = ("gpu", "gap", "schedule", "launch")
     told = ", ".join(f"{part} {_ms(step[part])}" for part in parts)
-    idle = step["gpu_idle"]
     idle_text = "–" if idle is None else f"{idle:.1%}"
     return f"mean {_ms(step['period'])} ms ({told}); GPU idle {idle_text}"
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench.analysis.quantities import counted
 from workbench.cli.engine_flags import add_engine_flags, engine_options
+from workbench.cli.progress_line import progress_line
 from workbench.errors import EXIT_OK, SpecError, did_you_mean
 from workbench.launch.threads import spin_briefly
 
@@ -84,10 +85,12 @@ def _measure(
     from workbench.bench.perplexity import difference, figures, read_text, score, tokenise
 
     plain = read_text(arguments.text)
-    text = tokenise(
-        plain, options.model, arguments.window, arguments.stride, arguments.limit, _tell
-    )
-    scores = score(options, text, _tell)
+    with progress_line() as show:
+        text = tokenise(
+            plain, options.model, arguments.window, arguments.stride, arguments.limit, show
+        )
+        scores = score(options, text, show)
+        against = None if others is None else score(others, text, show)
     result: dict[str, Any] = {
         "text": str(arguments.text),
         "bytes": text.num_bytes,
@@ -96,11 +99,9 @@ def _measure(
         "window": text.window,
         "stride": text.stride,
     } | figures(scores, text)
-    if others is not None:
-        against = score(others, text, _tell)
+    if against is not None:
         result["against"] = figures(against, text)
         result["difference"] = difference(scores, against)
-    _tell("")
     return result
 
 
@@ -120,18 +121,15 @@ def _read_against(text: str) -> dict[str, str]:
     return values
 
 
-def _tell(text: str) -> None:
-    """How far it is, to a terminal alone, on one line."""
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-
-
 def _table(result: dict[str, Any]) -> str:
     sides = [result, *([result["against"]] if "against" in result else [])]
     lines = [
-        f"{result['text']}: {result['tokens']:,} tokens scored in {result['windows']:,} windows of "
-        f"{result['window']:,}, stride {result['stride']:,}"
+        f"{result['text']}: {counted(result['tokens'], 'token')} scored in "
+        f"{counted(result['windows'], 'window')} of {result['window']:,}, "
+        f"stride {result['stride']:,}"
     ]
+    if len(sides) > 1:
+        lines.append(f"{'':<18}{'this':>16}{'the other':>16}")
     rows = (
         ("perplexity", "perplexity", ".4f"),
         ("NLL a token, nats", "nll_per_token", ".6f"),

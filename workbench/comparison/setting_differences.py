@@ -70,6 +70,7 @@ _RESOLVED: dict[str, tuple[str, ...]] = {
     "model.name": ("engine", "model"),
     "model.device": ("engine", "device"),
     "model.dtype": ("engine", "dtype"),
+    "model.quantization": ("engine", "quantization"),
     "model.threads": ("engine", "threads"),
     "target.api": ("engine", "api"),
     "target.http_client": ("engine", "http_client"),

@@ -61,8 +61,8 @@ class ModelNeed:
 
     @property
     def parts(self) -> str:
-        """What the engine would be made of, in a line; "" on a CPU, where there is no choice."""
-        return "" if self.device == "cpu" else engine_parts(asdict(self.chosen))
+        """What the engine would be made of, in a line, as `engine_parts` has it."""
+        return engine_parts(asdict(self.chosen) | {"device": self.device})
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from workbench.analysis.engine_parts import engine_parts
 from workbench.analysis.lookup import at
 from workbench.analysis.quantities import count, milliseconds, number, percent, quantity, seconds
 from workbench.tui.widgets.row_list import ListRow, RowList
@@ -148,7 +149,7 @@ def run_lines(row: LibraryRow) -> str:
     said += [
         ("Begun", row.created),
         ("Model", f"{row.model}, {at(engine, 'dtype') or '–'} on {at(engine, 'device') or '–'}"),
-        ("Engine", row.engine),
+        ("Engine", ", ".join(part for part in (row.engine, engine_parts(engine or {})) if part)),
         ("Traffic", f"{row.workload}, {load}, seed {at(spec, 'seed')}"),
         ("Length", seconds(length_s) if isinstance(length_s, int | float) else "–"),
         *_figures(row),

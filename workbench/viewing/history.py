@@ -203,21 +203,22 @@ def _least_and_most(times_ns: Ints, values: Floats, width_ns: int) -> tuple[Ints
 
 
 def _gpu(record: RunRecord, span: Span) -> tuple[Line, ...]:
+    """How busy each is and how full; of the only one, how busy its units are where it tells."""
     busy = _device_lines(record, span, "utilization_percent")
+    only = len(busy) == 1
     memory = []
     for device, rows in record.by_device.items():
         share = 100 * rows["memory_used_bytes"] / rows["memory_total_bytes"]
-        line = _means(f"{device} memory", rows["time_ns"], share, span)
+        name = "memory" if only else f"{device} memory"
+        line = _means(name, rows["time_ns"], share, span)
         memory += [line] if line is not None else []
-    units = _units(record, span) if len(busy) == 1 else ()
-    return (*busy, *memory, *units)
+    return (*busy, *memory, *(_units(record, span) if only else ()))
 
 
 def _units(record: RunRecord, span: Span) -> tuple[Line, ...]:
-    """How busy the units of the only GPU are, where it tells."""
     lines = (
-        _means(f"{device} {name}", rows["time_ns"], rows[column], span)
-        for device, rows in record.by_device.items()
+        _means(name, rows["time_ns"], rows[column], span)
+        for rows in record.by_device.values()
         for name, column in (
             ("tensor", "tensor_active_percent"),
             ("DRAM", "dram_bandwidth_percent"),

@@ -14,8 +14,6 @@ import torch
 import triton
 import triton.language as tl
 
-from engines.kernels.triton.dependent_launch import wait_for_previous
-
 ONE_PROGRAM_TOKENS = 1024
 """Up to so many tokens, one program does all: its own barrier orders updates before reads."""
 
@@ -112,10 +110,8 @@ def _write_sequences(
 
 @triton.jit
 def _update(
-    packed, block_tables,
-    SEQS: tl.constexpr, MAX_UPDATES: tl.constexpr, BLOCK: tl.constexpr, PDL: tl.constexpr,
-):  # fmt: skip
-    wait_for_previous(PDL)
+    packed, block_tables, SEQS: tl.constexpr, MAX_UPDATES: tl.constexpr, BLOCK: tl.constexpr
+):
     _write_updates(packed, block_tables, SEQS, MAX_UPDATES, BLOCK)
 
 
@@ -124,9 +120,8 @@ def _prepare(
     packed, next_token, block_tables, token_ids, positions, slots, context_lens,
     num_tokens, num_seqs, max_blocks, padding_row,
     SEQS: tl.constexpr, MAX_UPDATES: tl.constexpr, BLOCK_SIZE: tl.constexpr,
-    DECODE_ONLY: tl.constexpr, ALONE: tl.constexpr, BLOCK: tl.constexpr, PDL: tl.constexpr,
+    DECODE_ONLY: tl.constexpr, ALONE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    wait_for_previous(PDL)
     if ALONE:
         _write_updates(packed, block_tables, SEQS, MAX_UPDATES, BLOCK)
         tl.debug_barrier()
@@ -149,7 +144,6 @@ def prepare_step(
     block_size: int,
     inputs: StepInputs,
     decode_only: bool = False,
-    pdl: bool = False,
 ) -> None:
     """Writes a step's changes of block tables, then its inputs.
 
@@ -163,21 +157,19 @@ def prepare_step(
         block_tables: int32 `[rows, max_blocks]`, contiguous; changed.
         inputs: written; its sizes are the bucket's.
         decode_only: whether steps of this bucket hold no prompts.
-        pdl: whether to start before the previous kernel ends.
     """
     tokens, seqs = inputs.token_ids.shape[0], inputs.context_lens.shape[0]
     alone = tokens <= ONE_PROGRAM_TOKENS
     block, warps = (1024, 8) if alone and tokens > 128 else (128, 4)
     if not alone:
         _update[(triton.cdiv(max_updates, block),)](
-            packed, block_tables, max_num_seqs, max_updates, block, pdl,
-            num_warps=warps, launch_pdl=pdl,
-        )  # fmt: skip
+            packed, block_tables, max_num_seqs, max_updates, block, num_warps=warps
+        )
     grid = (1 if alone else triton.cdiv(tokens, block),)
     _prepare[grid](
         packed, next_token, block_tables,
         inputs.token_ids, inputs.positions, inputs.slots, inputs.context_lens,
         tokens, seqs, block_tables.shape[1], block_tables.shape[0] - 1,
-        max_num_seqs, max_updates, block_size, decode_only, alone, block, pdl,
-        num_warps=warps, launch_pdl=pdl,
+        max_num_seqs, max_updates, block_size, decode_only, alone, block,
+        num_warps=warps,
     )  # fmt: skip

@@ -14,6 +14,10 @@ _MAX_WHOLE_WEIGHTS = 1 << 20
 _MAX_MANY_WEIGHTS = 2 << 20
 _PROGRAMS = 160
 _COLUMNS = 64
+_ELEMENT_BYTES = 2
+_MAX_HELD = 8
+"""The most tiles of a part that is held: with those of the tokens they take up to 12 KiB of shared
+memory each, and 19 of them are more than a program may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,8 @@ def product_config(tokens: int, n: int, k: int, may_split: bool) -> ProductConfi
         return ProductConfig(32, 64, stages=6)
     if tokens <= 32:
         block_t = 16 if tokens <= 16 else 32
-        return ProductConfig(block_t, 64, split_k=_parts(parts, 12, -(-n // 64)), held=True)
+        split_k = _parts(parts, 12, -(-n // 64))
+        return ProductConfig(block_t, 64, split_k=split_k, held=parts // split_k <= _MAX_HELD)
     if tokens <= FEW_TOKENS:
         return ProductConfig(32, 64, stages=6, split_k=_parts(parts, 4, 1))
     block_n = 64 if n > 640 else 32
@@ -75,16 +80,21 @@ def product_config(tokens: int, n: int, k: int, may_split: bool) -> ProductConfi
     return ProductConfig(64, block_n, split_k=_parts(parts, 2, 1), rows_first=False)
 
 
-def gated_config(tokens: int, n: int, k: int) -> ProductConfig | None:
+def gated_config(tokens: int, n: int, k: int, shared_bytes: int) -> ProductConfig | None:
     """For a matrix `[2n, k]` of gate and up rows; None where SwiGLU has a kernel of its own.
 
     On an H200, cuBLAS and SwiGLU's kernel against this, µs, at 16 and 64 tokens: 6144 × 1024 8.1
     and 8.6 against 7.5 and 7.2, 3072 × 576 6.2 and 6.3 against 4.6 and 4.3. From 96 tokens on
     cuBLAS is the faster.
+
+    Args:
+        shared_bytes: shared memory that one program may have.
     """
     if tokens > FEW_TOKENS or not suits_products(2 * n, k):
         return None
-    return ProductConfig(16 if tokens <= 16 else 32, 64, stages=6)
+    block_t, block_n = 16 if tokens <= 16 else 32, 64
+    stage_bytes = (block_t + 2 * block_n) * _COLUMNS * _ELEMENT_BYTES
+    return ProductConfig(block_t, block_n, stages=min(6, shared_bytes // stage_bytes))
 
 
 def _parts(parts: int, most: int, tiles: int) -> int:

@@ -11,8 +11,6 @@ import torch
 import triton
 import triton.language as tl
 
-from engines.kernels.triton.dependent_launch import wait_for_previous
-
 CHUNK = 4096
 _LOG2_E: tl.constexpr = tl.constexpr(1.4426950408889634)
 _LOWEST_TEMPERATURE: tl.constexpr = tl.constexpr(1e-30)
@@ -44,11 +42,7 @@ def _temperature(columns, row, SEQS: tl.constexpr):
 
 
 @triton.jit
-def _summarise(
-    logits, packed, tops, sums, vocab, chunks,
-    SEQS: tl.constexpr, CHUNK: tl.constexpr, PDL: tl.constexpr,
-):  # fmt: skip
-    wait_for_previous(PDL)
+def _summarise(logits, packed, tops, sums, vocab, chunks, SEQS: tl.constexpr, CHUNK: tl.constexpr):
     row, chunk = tl.program_id(0), tl.program_id(1)
     if row >= tl.load(packed + 3):
         return
@@ -92,9 +86,7 @@ def _drawn_chunk(columns, top, total, chunk, factor, row, SEQS: tl.constexpr, CH
 def _choose(
     logits, packed, tops, sums, ring, next_token, vocab, chunks, ring_stride,
     SEQS: tl.constexpr, CHUNK: tl.constexpr, CHUNKS: tl.constexpr,
-    PDL: tl.constexpr,
 ):  # fmt: skip
-    wait_for_previous(PDL)
     row = tl.program_id(0)
     if row >= tl.load(packed + 3):
         return
@@ -129,7 +121,6 @@ def sample_tokens(
     max_num_seqs: int,
     ring: torch.Tensor,
     next_token: torch.Tensor,
-    pdl: bool = False,
 ) -> None:
     """One token for each of the step's samples; rows of logits behind them are left alone.
 
@@ -138,16 +129,14 @@ def sample_tokens(
         packed: the step's buffer, as `prepare` says with S = max_num_seqs.
         ring: int32 `[slots, n]`; token i goes to `ring[ring_slot, i]`.
         next_token: int32 `[rows]`; token i goes to `next_token[sample_rows[i]]`.
-        pdl: whether to start before the previous kernel ends.
     """
     rows, vocab = logits.shape
     chunks = triton.cdiv(vocab, CHUNK)
     tops, sums = logits.new_empty((2, rows, chunks), dtype=torch.float32).unbind(0)
     _summarise[(rows, chunks)](
-        logits, packed, tops, sums, vocab, chunks, max_num_seqs, CHUNK, pdl,
-        num_warps=4, launch_pdl=pdl,
-    )  # fmt: skip
+        logits, packed, tops, sums, vocab, chunks, max_num_seqs, CHUNK, num_warps=4
+    )
     _choose[(rows,)](
         logits, packed, tops, sums, ring, next_token, vocab, chunks, ring.stride(0),
-        max_num_seqs, CHUNK, triton.next_power_of_2(chunks), pdl, num_warps=8, launch_pdl=pdl,
+        max_num_seqs, CHUNK, triton.next_power_of_2(chunks), num_warps=8,
     )  # fmt: skip

@@ -63,3 +63,23 @@ def test_steps_of_minutes_keep_within_microseconds(
         assert last_end_ns < start_ns < end_ns <= world.now_ns
         last_end_ns = end_ns
     assert world.now_ns > 120e9
+
+
+@pytest.mark.parametrize("drift", [2e-5, -2e-5])
+def test_a_step_after_a_pause_of_an_hour_lies_between_its_launch_and_its_collection(
+    monkeypatch: pytest.MonkeyPatch, drift: float
+) -> None:
+    world = World(drift)
+    monkeypatch.setattr(gpu_clock, "timed_event", world.event)
+    clock = GpuClock(world.clock)
+    for pause_s in (0, 3600, 0, 0):
+        world.now_ns += pause_s * 1_000_000_000
+        start, end, launched_ns = world.event(), world.event(), world.now_ns
+        world.now_ns += 20 * US
+        start.record()
+        world.now_ns += 5_000 * US
+        end.record()
+        world.now_ns += 15 * US
+        start_ns, end_ns = clock.interval(start, end)
+        assert launched_ns <= start_ns < end_ns <= world.now_ns
+        assert end_ns - start_ns == pytest.approx(5_000 * US, abs=2 * US)

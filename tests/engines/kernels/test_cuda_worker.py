@@ -54,6 +54,8 @@ def played(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (cuda_worker, gpu_clock):
         monkeypatch.setattr(module, "timed_event", Event)
     monkeypatch.setattr(cuda_worker, "EAGER_MULTIPLE", 8)  # little padding: it is computed too
+    monkeypatch.setattr(cuda_worker, "EAGER_SIZES", (8,))
+    monkeypatch.setattr(cuda_worker, "SAMPLED_SIZES", (1,))
     monkeypatch.setattr(cuda_worker, "stream_on", lambda device: Stream())
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device=None: None)

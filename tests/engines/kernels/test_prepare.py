@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from step_tensors import BLOCK_SIZE, DEVICE, MAX_SEQS, Step
+from step_tensors import BLOCK_SIZE, MAX_SEQS, Step
 
-from engines.kernels.triton.embedding import embed_tokens
 from engines.kernels.triton.prepare import ONE_PROGRAM_TOKENS, StepInputs
 
 
@@ -99,10 +98,3 @@ def test_new_blocks_are_seen_by_the_step_that_brings_them() -> None:
     assert got.slots[3] == 77 * BLOCK_SIZE
     before[3, 2], before[5, 0], before[9, 5] = 1234, 77, 42
     np.testing.assert_array_equal(tensors.block_tables.cpu().numpy(), before)
-
-
-@pytest.mark.parametrize("width", [24, 576, 3000])
-def test_embedding_rows(width: int) -> None:
-    embed = torch.randn(50, width, generator=torch.Generator().manual_seed(0)).to(DEVICE)
-    ids = torch.tensor([0, 49, 7, 7], dtype=torch.int32, device=DEVICE)
-    assert torch.equal(embed_tokens(ids, embed), embed[ids.long()])

@@ -80,10 +80,24 @@ def test_configs_divide_the_columns(n: int, k: int, tokens: int) -> None:
         assert may_split or config.split_k == 1
 
 
+def test_no_more_of_a_matrix_is_held_than_shared_memory_takes() -> None:
+    held = product_config.product_config(16, 1024, 3072, True)
+    assert held is not None and held.held
+    for n, k in ((896, 4864), (64, 64 * 127)):  # columns in few parts, or in none
+        config = product_config.product_config(16, n, k, True)
+        assert config is not None and not config.held
+
+
 def test_large_matrices_and_many_tokens_are_left_to_cublas() -> None:
     assert product_config.product_config(64, 28672, 4096, True) is None
     assert product_config.product_config(257, 1024, 2048, True) is None
-    assert product_config.gated_config(64, 14336, 4096) is None
+    assert product_config.gated_config(64, 14336, 4096, 227 << 10) is None
+
+
+@pytest.mark.parametrize(("shared_kib", "stages"), [(227, 6), (163, 6), (99, 4)])
+def test_less_is_in_flight_where_shared_memory_is_smaller(shared_kib: int, stages: int) -> None:
+    config = product_config.gated_config(64, 3072, 1024, shared_kib << 10)
+    assert config is not None and config.stages == stages
 
 
 def linear_of(n: int, k: int, dtype: torch.dtype) -> Linear:

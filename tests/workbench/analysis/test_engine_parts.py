@@ -19,3 +19,9 @@ def test_what_is_told_is_said_and_nothing_else() -> None:
     assert engine_parts(told).endswith(", overlap, fp8-tensorwise weights, fp8 KV")
     assert engine_parts({"attention": "reference"}) == "reference attention"
     assert engine_parts({}) == ""
+
+
+def test_on_a_cpu_only_what_has_an_alternative() -> None:
+    told = {"device": "cpu", "attention": "reference", "kernels": "reference", "overlap": False}
+    assert engine_parts(told | {"kv_dtype": "float32", "quantization": "none"}) == ""
+    assert engine_parts(told | {"kv_dtype": "fp8"}) == "fp8 KV"

@@ -37,11 +37,12 @@ def test_figures_are_those_of_the_schedule(capsys):
     assert row["floor_seconds"] > 0 and row["step_ms"]["gpu"] is None
 
 
-def test_the_record_says_what_and_where(capsys):
+def test_the_record_says_what_and_where(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["workbench", "bench", "engine", "--work", "prefill"])
     result = told(capsys, "--work", "prefill", *SHORT)
     assert result["engine"]["model"] == "random:tiny"
     assert result["hardware"]["hardware_key"] and result["versions"]["torch"]
-    assert result["command"].startswith("workbench ") and result["date"]
+    assert result["command"] == "workbench bench engine --work prefill" and result["date"]
     assert result["ceilings"]["bytes_per_s"] > 0 and "measured" in result["ceilings"]["source"]
 
 
@@ -55,7 +56,8 @@ def test_prompts_of_a_second_round_are_not_in_the_prefix_cache(capsys):
 def test_nano_and_the_table(capsys):
     assert main([*TINY, "--work", "nano", "--requests", "2", "--repeat", "1"]) == 0
     shown = capsys.readouterr().out
-    assert "nano: 2 requests, " in shown and "random:tiny on cpu" in shown
+    assert "nano: 2 requests, " in shown and "random:tiny on cpu: float32\n" in shown
+    assert "quantised" not in shown
     assert "output tokens/s" in shown and "times that" in shown and "GPU idle –" in shown
 
 
@@ -64,6 +66,7 @@ def test_nano_and_the_table(capsys):
     [
         (["--work", "naon"], "there is nano, decode"),
         (["--work", "prefill"], "takes 4,096"),
+        (["--work", "nano", "--max-model-len", "500"], "raise what limits it"),
         (["--work", "all", "--requests", "3"], "need one --work"),
         (["--work", "decode", "--repeat", "0"], "--repeat 0"),
         (["--work", "decode", "--ceilings", "spec"], "--ceilings measured"),
@@ -76,3 +79,21 @@ def test_bad_use_is_one_message(words, message, capsys):
     assert main([*TINY, *words]) == 2
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error
+    assert error.startswith("workbench bench: ") and "bench engine" not in error
+
+
+def test_the_table_says_of_what_the_engine_was_made(capsys):
+    assert main([*TINY, "--work", "decode", "--kv-cache-dtype", "fp8", *SHORT]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("random:tiny on cpu: float32, fp8 KV\n")
+    one = ["--requests", "1", "--input-tokens", "4", "--output-tokens", "2", "--repeat", "1"]
+    assert main([*TINY, "--work", "decode", *one]) == 0
+    assert "decode: 1 request, 4 tokens in" in capsys.readouterr().out
+
+
+def test_progress_is_gone_before_a_message_comes(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert main([*TINY, "--work", "prefill"]) == 2
+    error = capsys.readouterr().err
+    assert "measuring what the device can do" in error
+    assert error.rpartition("\x1b[K")[2].startswith("workbench bench: --work prefill has")

@@ -7,7 +7,7 @@ from speed_steps import step
 from engines.models.shapes import SHAPES
 from profiles.roofline import Ceilings, DecoderCost
 from workbench.bench.speed_cost import cost_of
-from workbench.bench.speed_figures import TimedRun, figures, step_split
+from workbench.bench.speed_figures import TimedRun, figures, gpu_idle_share, step_split
 from workbench.bench.speed_work import Work
 
 MS = 1_000_000
@@ -60,7 +60,7 @@ def test_the_split_of_a_step():
     assert split["period"] == pytest.approx(5.0)
     assert split["gpu"] == pytest.approx((8 + 3 + 4) / 3)
     assert split["gap"] == pytest.approx((1 + 2) / 2)
-    assert split["gpu_idle"] == pytest.approx(1.5 / 6.5)
+    assert gpu_idle_share(RESULTS) == pytest.approx(1.5 / 6.5)
     assert split["schedule"] == pytest.approx(5 / 3)
     assert split["launch"] == pytest.approx(8 / 3)
 
@@ -75,9 +75,10 @@ def test_full_decode_steps_are_told_apart():
 
 def test_without_a_gpu_what_it_would_tell_is_absent():
     results = [step(0, 20 * MS, {0: 3, 1: 5}, (0, 1)), step(1, 24 * MS, None, (0, 1))]
-    split = figures(timed(results), COST, CEILINGS)["step_ms"]
-    assert split["gpu"] is split["gap"] is split["gpu_idle"] is split["launch"] is None
-    assert figures(timed(results), COST, CEILINGS)["decode_steps"] is None
+    told = figures(timed(results), COST, CEILINGS)
+    split = told["step_ms"]
+    assert split["gpu"] is split["gap"] is split["launch"] is told["gpu_idle_share"] is None
+    assert told["decode_steps"] is None
 
 
 def test_a_shape_costs_what_its_matrices_do():

@@ -143,6 +143,21 @@ def test_what_the_engine_chose_counts_and_not_how_it_was_asked():
     ]
 
 
+def test_what_an_engine_is_made_of_is_told_once_each():
+    plain = {
+        "attention": "reference", "kernels": "reference", "cuda_graphs": False, "overlap": False,
+        "kv_dtype": "bfloat16", "quantization": "none", "quantised": None,
+    }  # fmt: skip
+    fast = {
+        "attention": "triton", "kernels": "fused", "cuda_graphs": True, "overlap": True,
+        "kv_dtype": "fp8", "quantization": "fp8", "quantised": "down of layers 1 to 2 (0 to 3)",
+    }  # fmt: skip
+    kinds = {key: kind for key, _, kind in found([run(engine=plain)], [run(engine=fast)])}
+    assert kinds == {"model.quantization": "model"} | {
+        f"engine.{name}": "engine" for name in fast if name != "quantization"
+    }
+
+
 def test_a_server_is_a_target_and_its_model_is_the_model():
     def served(url, model, reused):
         told = {"name": "remote", "url": url, "model": model, "connections_reused": reused}

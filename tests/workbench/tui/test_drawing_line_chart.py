@@ -62,6 +62,7 @@ def test_a_narrow_legend_loses_names_before_values():
     assert drawn(data, 60)[0].endswith("╌ SLO 5 s")
     assert drawn(data, 36)[0] == "TTFT ms  ─ p50 1,876  ┄ p99 4,294"
     assert drawn(data, 30)[0] == "TTFT  ─ p50 1,876  ┄ p99 4,294"
+    assert drawn(data, 28)[0] == "TTFT ─ p50 1,876 ┄ p99 4,294"
     assert drawn(data, 24)[0] == "TTFT  ─ 1,876  ┄ 4,294"
     assert drawn(data, 20)[0] == "TTFT  ─ 1,876"
 

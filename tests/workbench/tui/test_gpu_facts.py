@@ -1,5 +1,7 @@
 """What the live screen says of the GPUs: their units, what slows them, and what they lack."""
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
@@ -8,6 +10,8 @@ from recorded import recorded_run
 from workbench.runs.folder import RunFolder
 from workbench.tui.gpu_facts import gpu_lines
 from workbench.tui.live_data import LiveQuestion, live_data
+from workbench.tui.runs_table import run_lines
+from workbench.viewing.library import LibraryRow
 from workbench.viewing.view import open_view
 
 S = 1_000_000_000
@@ -57,8 +61,8 @@ def test_the_live_screen_draws_and_names_them(measured):
     question = LiveQuestion(view.end_ns, 0, 30, 60, ("gpu",), False, 10)
     data = live_data(view, question)
     gpu = {trace.name: trace.y for trace in data.charts["gpu"].traces}
-    assert list(gpu) == ["gpu0", "gpu0 memory", "gpu0 tensor", "gpu0 DRAM"]
-    assert np.allclose(gpu["gpu0 DRAM"], 70)
+    assert list(gpu) == ["gpu0", "memory", "tensor", "DRAM"]
+    assert np.allclose(gpu["DRAM"], 70)
     assert data.gpu_facts == ("gpu0: tensor 60.0 %, DRAM 70.0 %",)
     facts = dict(data.step_facts)
     step = load_last_step(measured)
@@ -74,3 +78,11 @@ def test_without_a_gpu_there_is_no_word_of_it(tmp_path):
     view = open_view(recorded_run(tmp_path / "20260101-120000-chat-0008", gpus=0))
     data = live_data(view, LiveQuestion(view.end_ns, 0, 30, 60, (), False, 10))
     assert data.gpu_facts == () and "GPU" not in dict(data.step_facts)
+
+
+def test_the_preview_of_a_run_says_what_its_engine_is_made_of():
+    engine = {"device": "cuda", "attention": "triton", "cuda_graphs": True, "kv_dtype": "fp8"}
+    row = LibraryRow(
+        Path("run"), "run", "finished", "–", engine="monolithic", content={"engine": engine}
+    )
+    assert "Engine   monolithic, triton attention, CUDA graphs, fp8 KV" in run_lines(row)

@@ -127,7 +127,7 @@ def test_kv_is_a_share_of_the_pool(view: RunView, recorded: RunFolder) -> None:
 def test_every_panel_is_there_in_its_order(view: RunView) -> None:
     charts = view.charts(view.end_ns, 0, 30, 100)
     assert tuple(charts) == PANELS
-    assert [line.name for line in charts["gpu"]] == ["gpu0", "gpu0 memory"]
+    assert [line.name for line in charts["gpu"]] == ["gpu0", "memory"]
     assert [line.name for line in charts["cpu"]] == ["process", "host"]
     assert charts["gpu"][1].y[0] == pytest.approx(37.5)
 

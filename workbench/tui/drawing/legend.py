@@ -63,7 +63,8 @@ def _forms(data: ChartData, title: str, glyphs: Glyphs) -> list[Words]:
     full = _spaced([name + unit, *(entry.words(named=True) for entry in entries)])
     limits = [[(f"{glyphs.limit} {limit.label}", Ink(limit.color))] for limit in data.limits]
     short = [entry.words(named=False) for entry in entries]
-    forms = [_spaced([full, *limits]), full, _spaced([name, *(e.words(True) for e in entries)])]
+    named = [name, *(entry.words(named=True) for entry in entries)]
+    forms = [_spaced([full, *limits]), full, _spaced(named), _spaced(named, " ")]
     forms.append(_spaced([name, *short]))
     forms.extend(_spaced([name, *short[:count]]) for count in range(len(short) - 1, 0, -1))
     return [*forms, name]
@@ -79,8 +80,8 @@ def _value(trace: Trace, data: ChartData) -> str:
     return count(value) if whole else number(value)
 
 
-def _spaced(parts: Sequence[Words]) -> Words:
+def _spaced(parts: Sequence[Words], gap: str = _GAP) -> Words:
     joined: Words = []
     for part in parts:
-        joined += [(_GAP, Ink()), *part] if joined else part
+        joined += [(gap, Ink()), *part] if joined else part
     return joined
