@@ -10,6 +10,7 @@ import pytest
 import torch
 from greedy import Arrangement, Outputs, answer_logits, divergences, generate
 from paged import SCHEDULES, paged_logits
+from random_decoder import random_decoder
 
 from engines.compute.sampling import SamplingBatch, sample
 from engines.models.config import ModelConfig, RopeScaling
@@ -42,18 +43,7 @@ CONFIGS = {
 
 @cache
 def decoder(kind: str, device: torch.device, dtype: torch.dtype) -> Decoder:
-    """The same random weights everywhere, rounded to bfloat16 so that every dtype holds them."""
-    model = Decoder(CONFIGS[kind], 256, device, dtype)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            values = torch.empty(parameter.shape)
-            if name.endswith("norm"):
-                values.uniform_(0.5, 1.5, generator=generator)
-            else:
-                values.normal_(0.0, 0.08, generator=generator)
-            parameter.copy_(values.bfloat16())
-    return model
+    return random_decoder(CONFIGS[kind], 256, device, dtype)
 
 
 def prompts() -> list[list[int]]:
