@@ -97,7 +97,7 @@ def test_rate_auto_offers_a_share_of_the_measured_capacity_and_json_is_alone(hom
     calibration = run.content["calibration"]
     assert shown["run_id"] == run.run_id and shown["summary"] == run.content["summary"]
     assert shown["rate_per_s"] == pytest.approx(0.7 * calibration["requests_per_s"])
-    assert calibration["decodes"] == 16
+    assert calibration["decodes"] == 15, "beside one prompt"
     # In a steady state a step computes the prompts of as many requests as it ends.
     replaced = calibration["decodes"] / calibration["output_tokens"] * calibration["input_tokens"]
     assert calibration["prefill_tokens"] == pytest.approx(replaced, abs=1)

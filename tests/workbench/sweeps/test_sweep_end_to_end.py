@@ -112,6 +112,7 @@ def test_a_killed_sweep_resumes_in_its_own_folder_and_runs_vanished_points_again
     for child in children:
         child.kill()
     process.communicate()
+    psutil.wait_procs(children, timeout=30)  # a killed run holds its lock until it is gone
     before = json.loads(sweep_json.read_text())["points"]
     assert [p["state"] for p in before] == ["finished", "running"]
     shutil.rmtree(before[0]["path"])
