@@ -177,7 +177,7 @@ def make_attention(
         from engines.attention.paged import TritonAttention
         from engines.compute.cuda_worker import padded
 
-        seqs = max(2, scheduling.max_num_seqs)
+        seqs = _seqs_of_a_step(scheduling)
         tokens = padded(max(seqs, scheduling.max_num_batched_tokens))
         return TritonAttention(
             shape,
@@ -196,6 +196,11 @@ def make_attention(
     return ReferenceAttention(shape, block_size, device, dtype)
 
 
+def _seqs_of_a_step(scheduling: SchedulerConfig) -> int:
+    """Two at least: the step that tells the capacity decodes one sequence beside one's prompt."""
+    return max(2, scheduling.max_num_seqs)
+
+
 def _starts_early(config: ModelConfig, device: torch.device) -> bool:
     """Whether attention may start before the kernel ahead of it ends.
 
@@ -203,11 +208,11 @@ def _starts_early(config: ModelConfig, device: torch.device) -> bool:
     sequence took 4.30 ms with it on an H200 and 3.86 ms without, but 0.39 and 0.44 ms of
     SmolLM2-135M, 0.70 and 0.72 ms of Qwen3-0.6B.
     """
+    from engines.kernels.triton.dependent_launch import can_start_early
     from engines.kernels.triton.product_config import suits_products
 
-    if device.type != "cuda" or torch.cuda.get_device_capability(device) < (9, 0):
-        return False
-    return suits_products(config.hidden_size, config.num_heads * config.head_dim)
+    small = suits_products(config.hidden_size, config.num_heads * config.head_dim)
+    return small and can_start_early(device)
 
 
 def take_kernels(resolved: Resolved, decoder: Decoder) -> None:
@@ -236,9 +241,8 @@ def make_worker(
         return TorchWorker(decoder, kv, attention, ranges)
     from engines.compute.cuda_worker import CudaWorker, Limits
 
-    # Two at least: the step that tells the capacity decodes one sequence beside one's prompt.
     limits = Limits(
-        max(2, scheduling.max_num_seqs),
+        _seqs_of_a_step(scheduling),
         scheduling.max_num_batched_tokens,
         scheduling.max_model_len,
     )

@@ -1,11 +1,17 @@
-"""A decoder with the same random weights on every device."""
+"""A small shape, and a decoder with the same random weights on every device."""
 
 from __future__ import annotations
 
 import torch
 
-from engines.models.config import ModelConfig
+from engines.models.config import ModelConfig, RopeScaling
 from engines.models.decoder import Decoder
+
+LLAMA = ModelConfig(
+    name="random llama", vocab_size=512, hidden_size=192, intermediate_size=384, num_layers=3,
+    num_heads=6, num_kv_heads=2, head_dim=32, max_position=512, tie_embeddings=True,
+    rope_scaling=RopeScaling("llama3", 8.0, 1.0, 4.0, 32),
+)  # fmt: skip
 
 
 def random_decoder(

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from engines.attention.base import AttentionBackend, DeviceStep, StepLayout
@@ -29,7 +28,7 @@ from engines.compute.gpu_clock import GpuClock, stream_on, timed_event
 from engines.compute.graphs import Graphs
 from engines.compute.sampling import sample
 from engines.compute.step_buffers import NUM_UPDATES, RING, HostStep, PackedLayout
-from engines.compute.worker import Computed, host_layout, sampling_batch
+from engines.compute.worker import Computed, host_layout, sampling_batch, step_spans
 from engines.errors import StepOutOfMemory
 from engines.kernels.triton.prepare import StepInputs, prepare_step
 from engines.kernels.triton.sampling import sample_tokens
@@ -119,9 +118,7 @@ class CudaWorker:
         self._mirrored: SequenceTable | None = None
         self._launches = 0
         self._clock = GpuClock(clock)
-        colors = {"prefill": "green", "decode": "blue", "mixed": "cyan"}
-        self._spans = {kind: ranges.span(kind, color) for kind, color in colors.items()}
-        self._sample_span = ranges.span("sample", "yellow")
+        self._spans = step_spans(ranges)
 
     # -- preparing ----------------------------------------------------------------------------
 
@@ -193,7 +190,7 @@ class CudaWorker:
         with self._spans[plan.kind]:
             logits = self._run(plan, table, num_samples)
         if num_samples:
-            with self._sample_span:
+            with self._spans["sample"]:
                 self._sample_cut_rows(plan, table, logits, ring_slot)
         end.record()
         self._copies.wait_event(end)
@@ -208,9 +205,6 @@ class CudaWorker:
         start_ns, end_ns = self._clock.interval(launched.start, launched.end)
         tokens = self._tokens[launched.ring_slot, : launched.num_samples].copy()
         return Computed(tokens, start_ns, end_ns)
-
-    def execute(self, plan: StepPlan, table: SequenceTable) -> npt.NDArray[np.int32]:
-        return self.collect(self.launch(plan, table)).tokens
 
     def close(self) -> None:
         torch.cuda.synchronize(self.device)
@@ -236,8 +230,7 @@ class CudaWorker:
             return None
         if self.graphs is None:
             return self._head(*rows, num_samples)
-        for kept, row in zip(self._sampled_rows, rows, strict=True):
-            kept.copy_(row)
+        self._keep(rows)
         return self._replay_head(num_samples)
 
     def _replay_head(self, num_samples: int) -> torch.Tensor | None:
@@ -259,7 +252,10 @@ class CudaWorker:
         """A step of up to `tokens` tokens; leaves the rows to be sampled for a head."""
         seqs = self.limits.max_num_seqs
         most = min(seqs, tokens)
-        rows = self._body((tokens, seqs, most, most), None)
+        self._keep(self._body((tokens, seqs, most, most), None))
+
+    def _keep(self, rows: tuple[torch.Tensor, torch.Tensor]) -> None:
+        """Puts the rows to be sampled where the captured heads read them."""
         for kept, row in zip(self._sampled_rows, rows, strict=True):
             kept.copy_(row)
 

@@ -16,7 +16,7 @@ from engines.kv_cache import KVCache
 from engines.models.decoder import Decoder
 from engines.scheduling.plan import StepPlan
 from engines.scheduling.sequence import SequenceTable
-from profiles.ranges import Ranges
+from profiles.ranges import Ranges, Span
 
 UNKNOWN_NS = -1
 """A stamp of the device's that nobody took."""
@@ -56,9 +56,6 @@ class Worker(Protocol):
 
     def collect(self, launched: Any) -> Computed:
         """Waits until a step's tokens are on the host. Steps are collected in order."""
-
-    def execute(self, plan: StepPlan, table: SequenceTable) -> npt.NDArray[np.int32]:
-        """Launches a step, waits for it and returns its tokens."""
 
     def close(self) -> None:
         """Gives the device's memory back."""
@@ -134,9 +131,7 @@ class TorchWorker:
         self.attention = attention
         self.block_size = kv.block_size
         self.device = kv.data.device
-        colors = {"prefill": "green", "decode": "blue", "mixed": "cyan"}
-        self._spans = {kind: ranges.span(kind, color) for kind, color in colors.items()}
-        self._sample_span = ranges.span("sample", "yellow")
+        self._spans = step_spans(ranges)
 
     def launch(self, plan: StepPlan, table: SequenceTable) -> Computed:
         """Computes the step at once."""
@@ -147,9 +142,6 @@ class TorchWorker:
 
     def collect(self, launched: Computed) -> Computed:
         return launched
-
-    def execute(self, plan: StepPlan, table: SequenceTable) -> npt.NDArray[np.int32]:
-        return self.collect(self.launch(plan, table)).tokens
 
     @torch.inference_mode()
     def _compute(self, plan: StepPlan, table: SequenceTable) -> npt.NDArray[np.int32]:
@@ -167,7 +159,7 @@ class TorchWorker:
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)  # the step's end is the end of its compute
             return np.empty(0, np.int32)
-        with self._sample_span:
+        with self._spans["sample"]:
             last = torch.from_numpy(np.cumsum(plan.num_new_tokens)[plan.samples] - 1)
             last = last.to(self.device)
             logits = self.decoder.logits(hidden[last], delta[last])
@@ -179,6 +171,12 @@ class TorchWorker:
         del self.decoder, self.kv
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+
+
+def step_spans(ranges: Ranges) -> dict[str, Span]:
+    """The ranges of a step's compute, by its kind, and that of its sampling."""
+    colors = {"prefill": "green", "decode": "blue", "mixed": "cyan", "sample": "yellow"}
+    return {name: ranges.span(name, color) for name, color in colors.items()}
 
 
 def sampling_batch(rows: npt.NDArray[np.int64], table: SequenceTable) -> SamplingBatch:

@@ -95,8 +95,8 @@ def _squared_error(weight: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
 
 
 def quantise_activations(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Activations `[T, K]` in FP8: float8_e4m3fn, and a float32 scale for each token, `[T, 1]`."""
-    amax = values.abs().amax(dim=1, keepdim=True)
+    """Values `[…, K]` in FP8: float8_e4m3fn, and a float32 scale for each row, `[…, 1]`."""
+    amax = values.abs().amax(dim=-1, keepdim=True)
     scale = (amax.float() / FP8_MAX).clamp(min=_LEAST_SCALE)
     return _to_fp8(values, scale), scale
 

@@ -16,6 +16,7 @@ from torch.nn.functional import linear as product
 
 from engines.kernels.base import Fp8Weight, Heads, Linear, Product, Scaled
 from engines.kernels.fp8 import fp8_product
+from engines.kernels.triton.dependent_launch import can_start_early
 from engines.kernels.triton.norms import add_rms_norm, add_rms_norm_fp8, rms_norm, rms_norm_fp8
 from engines.kernels.triton.product import gated_product, split_product
 from engines.kernels.triton.product_config import gated_config, product_config
@@ -62,7 +63,7 @@ class FusedKernels:
         self._one = torch.ones((), device=device)
         self._shared_bytes = _shared_bytes(device)
         if pdl is None:
-            pdl = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (9, 0)
+            pdl = can_start_early(device)
         self._pdl = pdl
 
     def norm_linear(

@@ -7,8 +7,9 @@ from torch.nn.functional import linear as product
 from torch.nn.functional import rms_norm, silu
 
 from engines.kernels.base import Heads, Linear
+from engines.kernels.fp8 import fp8_linear, quantise_activations
 from engines.kernels.hadamard import spread
-from engines.kv_cache import FP8, FP8_MAX, LayerKV
+from engines.kv_cache import LayerKV
 from engines.models.rotary import RotaryTable, rotate
 
 
@@ -31,8 +32,6 @@ class ReferenceKernels:
     def linear(self, values: torch.Tensor, linear: Linear) -> torch.Tensor:
         if linear.fp8 is None:
             return product(values, linear.full(), linear.bias)
-        from engines.kernels.fp8 import fp8_linear, quantise_activations
-
         quantised, scale = quantise_activations(values)
         return fp8_linear(quantised, scale, linear.fp8, linear.bias, values.dtype)
 
@@ -87,9 +86,7 @@ def _store(kv: LayerKV, part: int, slots: torch.Tensor, values: torch.Tensor) ->
     if kv.scales is None:
         cache.index_copy_(0, slots, values)
         return
-    amax = values.float().abs().amax(dim=-1)
-    scale = (amax / FP8_MAX).clamp(min=1e-12)
-    quantised = (values.float() / scale.unsqueeze(-1)).clamp(-FP8_MAX, FP8_MAX).to(FP8)
+    quantised, scale = quantise_activations(values)
     # As bytes: not every device copies FP8 by index.
     cache.view(torch.uint8).index_copy_(0, slots, quantised.view(torch.uint8))
-    kv.scales[part].flatten(0, 1).index_copy_(0, slots, scale)
+    kv.scales[part].flatten(0, 1).index_copy_(0, slots, scale.squeeze(-1))

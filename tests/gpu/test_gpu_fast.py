@@ -10,12 +10,11 @@ import pytest
 import torch
 from greedy import Arrangement, Outputs, answer_logits, divergences, generate, regrets
 from paged import SCHEDULES, paged_logits
-from random_decoder import random_decoder
+from random_decoder import LLAMA, random_decoder
 
 from engines.kernels.base import LayerKernels
 from engines.kernels.reference import ReferenceKernels
 from engines.kv_cache import FP8
-from engines.models.config import ModelConfig, RopeScaling
 from engines.models.decoder import Decoder
 from workloads.request import SamplingParams
 
@@ -35,11 +34,6 @@ NEAR_TIE = 6e-2
 """Of two bfloat16 logits, as a share of the largest: nearer ones may change places."""
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
-LLAMA = ModelConfig(
-    name="random llama", vocab_size=512, hidden_size=192, intermediate_size=384, num_layers=3,
-    num_heads=6, num_kv_heads=2, head_dim=32, max_position=512, tie_embeddings=True,
-    rope_scaling=RopeScaling("llama3", 8.0, 1.0, 4.0, 32),
-)  # fmt: skip
 CONFIGS = {
     "llama": LLAMA,
     "smollm2": dataclasses.replace(

@@ -10,10 +10,9 @@ import pytest
 import torch
 from greedy import Arrangement, Outputs, answer_logits, divergences, generate
 from paged import SCHEDULES, paged_logits
-from random_decoder import random_decoder
+from random_decoder import LLAMA, random_decoder
 
 from engines.compute.sampling import SamplingBatch, sample
-from engines.models.config import ModelConfig, RopeScaling
 from engines.models.decoder import Decoder
 
 pytestmark = [
@@ -26,11 +25,6 @@ TOLERANCES = {torch.float32: 2e-5, torch.bfloat16: 3e-2}
 """Largest difference from the CPU's float32 logits, as a share of the largest logit."""
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
-LLAMA = ModelConfig(
-    name="random llama", vocab_size=512, hidden_size=192, intermediate_size=384, num_layers=3,
-    num_heads=6, num_kv_heads=2, head_dim=32, max_position=512, tie_embeddings=True,
-    rope_scaling=RopeScaling("llama3", 8.0, 1.0, 4.0, 32),
-)  # fmt: skip
 CONFIGS = {
     "llama": LLAMA,
     "qwen2": dataclasses.replace(LLAMA, name="random qwen2", qkv_bias=True, tie_embeddings=False),

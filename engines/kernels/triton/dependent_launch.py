@@ -7,8 +7,14 @@ program waits, so that a kernel's end implies the ends of all before it.
 
 from __future__ import annotations
 
+import torch
 import triton
 import triton.language as tl
+
+
+def can_start_early(device: torch.device) -> bool:
+    """Whether a device has it."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (9, 0)
 
 
 @triton.jit
