@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
+from workbench.analysis.in_flight import InFlight
 from workbench.analysis.metrics import Window
 
 ACHIEVED_SHARE = 0.99
 """A run whose achieved rate is under this share of the offered one says so."""
+
+MOMENTS = 64
+"""At so many moments of the window's last quarter the requests in flight are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,8 @@ class Load:
             that it has, had gone as fast as the first quarter of them did: a run that only fills
             up to its steady state has as many, a backlog has more.
         fell_behind: there were more than that, by two standard deviations of such a number
-            (Poisson) and 2 requests: the backlog grew.
+            (Poisson) and 2 requests, both at the end and on average over the window's last
+            quarter: the backlog grew. A burst of arrivals just before the end is none.
     """
 
     offered_per_s: float | None
@@ -87,41 +93,20 @@ def load(requests: pl.DataFrame, measured: pl.DataFrame, window: Window) -> Load
     achieved = admitted.len() / achieved_s if has_rates else None
     share = achieved / offered if achieved is not None and offered else None
 
-    start, end = (_in_flight(requests, time_ns) for time_ns in (window.start_ns, window.end_ns))
-    expected = _expected_in_flight(requests, window.end_ns)
-    fell_behind = expected is not None and end > expected + 2 * math.sqrt(expected) + 2
-    return Load(offered, achieved, share, start, end, expected, fell_behind)
+    in_flight = InFlight.of(requests)
+    start, end = in_flight.at([window.start_ns, window.end_ns]).tolist()
+    as_at_first = InFlight.at_first_speed(requests, window.end_ns)
+    if as_at_first is None:
+        return Load(offered, achieved, share, start, end, None, fell_behind=False)
+    quarter_ns = max(0, window.end_ns - window.start_ns) // 4
+    moments = np.linspace(window.end_ns - quarter_ns, window.end_ns, MOMENTS)
+    there, expected = in_flight.at(moments), as_at_first.at(moments)
+    fell_behind = _more(there[-1], expected[-1]) and _more(there.mean(), expected.mean())
+    return Load(offered, achieved, share, start, end, float(expected[-1]), fell_behind)
 
 
-def _in_flight(requests: pl.DataFrame, time_ns: int) -> int:
-    ended = (pl.col("finished_ns") <= time_ns).fill_null(False)
-    return requests.filter((pl.col("scheduled_ns") <= time_ns) & ~ended).height
-
-
-def _expected_in_flight(requests: pl.DataFrame, time_ns: int) -> float | None:
-    """How many would be in flight at the speed of the first quarter; None if that tells nothing.
-
-    The speed is the mean time to first token and the mean TPOT. Requests that the run's end cut
-    short count with all tokens that they asked for; those that failed, with what they took.
-    """
-    scheduled = requests.filter(pl.col("scheduled_ns") <= time_ns).sort("scheduled_ns")
-    ttft_ns = pl.col("first_token_ns") - pl.col("scheduled_ns")
-    later = pl.col("output_tokens") - pl.col("first_tokens")
-    tpot_ns = (pl.col("last_token_ns") - pl.col("first_token_ns")) / later
-    first = scheduled.head(-(-scheduled.height // 4)).filter(
-        (pl.col("status") == "ok") & pl.col("first_token_ns").is_not_null()
-    )
-    if first.height < 2:
-        return None
-    ttft, tpot = first.select(ttft_ns.mean(), pl.when(later > 0).then(tpot_ns).mean()).row(0)
-    unfinished = pl.col("status") == "unfinished"
-    tokens = pl.when(unfinished).then("max_tokens").otherwise("output_tokens")
-    ends_ns = (
-        pl.when(unfinished | (pl.col("status") == "ok"))
-        .then(pl.col("scheduled_ns") + ttft + (tpot or 0.0) * (tokens - 1))
-        .otherwise("finished_ns")
-    )
-    return float(scheduled.select((ends_ns > time_ns).sum()).item())
+def _more(there: float, expected: float) -> bool:
+    return bool(there > expected + 2 * math.sqrt(expected) + 2)
 
 
 def _rate(count: int, length_s: float) -> float | None:

@@ -169,6 +169,7 @@ def test_offered_and_achieved_rate(requests_frame):
         (lambda i: 10 * i + 150, False),
         (lambda i: 20 * i + 150, True),
         (lambda i: 10 * i + 300, False),  # fills up to 30 in flight, then holds them
+        (lambda i: 10 * i + (150 if i < 70 else 1000), False),  # more of them, but only at the end
     ],
 )
 def test_a_growing_backlog_is_told_from_a_full_one(requests_frame, ends_ms, behind):
