@@ -61,7 +61,7 @@ class _Gpu:
         try:
             self._sample_fields(row, now_ns)
             self._sample_queries(row)
-            self._sample_gpm(row)
+            self._sample_gpm(row, now_ns)
         except _GpuLostError as error:
             self._lose(error)
 
@@ -84,14 +84,14 @@ class _Gpu:
             for column, value in zip(query.columns, answer, strict=True):
                 row[COLUMN_INDEX[column]] = value
 
-    def _sample_gpm(self, row: Row) -> None:
+    def _sample_gpm(self, row: Row, now_ns: int) -> None:
         if not self._gpm_offered:
             return
         try:
             if self._gpm is None:
                 counted = [field.name for field in self._fields]
                 self._gpm = GpmCounters(self._nvml, self._handle, counted)
-            told, untold = self._gpm.read()
+            told, untold = self._gpm.read(now_ns)
         except self._nvml.NVMLError as error:
             if self._fails_for_good("gpm", error):
                 self._gpm_offered = False

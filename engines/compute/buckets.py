@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
 
-LARGEST_MIXED = 2048
-"""Up to so many tokens, steps with prompts have buckets for every size."""
+LEAST_DENSE = 2048
+"""Steps with prompts have buckets for every size up to at least so many tokens."""
+
+FLOP_PER_LAUNCHED_LAYER = 4e11
+"""What a GPU computes while the host launches the kernels of one layer: on an H200, 500 TFLOP/s in
+the 0.4 ms that this takes alone and the 0.8 ms beside a run's other threads."""
 
 LEAST_FILL = 0.9
-"""Beyond it there is one bucket, for steps that use up the token budget or nearly so. Others take
-longer on the device than their launches take on the host, and padding would only cost."""
+"""Beyond the dense sizes there is one bucket, for steps that use up the token budget or nearly so.
+Others keep the device busy for longer than the host launches them, and padding would only cost."""
 
 
 def decode_buckets(max_seqs: int) -> list[int]:
@@ -19,25 +25,40 @@ def decode_buckets(max_seqs: int) -> list[int]:
     return sorted({size for size in sizes if size < max_seqs} | {max_seqs})
 
 
-def mixed_buckets(max_tokens: int) -> list[int]:
-    """Token counts of captured steps that have prompts in them: about an eighth apart, and last
-    the largest step that there can be."""
-    sizes, size = [], 32
-    while size < min(LARGEST_MIXED, max_tokens):
-        sizes.append(size)
-        size += max(32, 1 << (size.bit_length() - 3))
-    return sorted({*sizes, min(LARGEST_MIXED, max_tokens), max_tokens})
-
-
 def bucket_of(buckets: Sequence[int], size: int) -> int | None:
     """The smallest bucket that holds `size`; None if none does."""
     place = bisect.bisect_left(buckets, size)
     return buckets[place] if place < len(buckets) else None
 
 
-def mixed_bucket_of(buckets: Sequence[int], tokens: int) -> int | None:
-    """The bucket of a step with prompts; None where it is better computed without a graph."""
-    bucket = bucket_of(buckets, tokens)
-    if bucket is None or (bucket > LARGEST_MIXED and tokens < LEAST_FILL * bucket):
-        return None
-    return bucket
+@dataclass(frozen=True, slots=True)
+class MixedBuckets:
+    """Token counts of captured steps that have prompts in them.
+
+    Attributes:
+        sizes: about an eighth apart up to `dense`, and last the largest step that there can be.
+        dense: up to so many tokens every step has a bucket.
+    """
+
+    sizes: tuple[int, ...]
+    dense: int
+
+    @classmethod
+    def up_to(cls, max_tokens: int, parameters_per_layer: int) -> Self:
+        """The sizes for steps of at most `max_tokens` of a model with so large layers: every one
+        that the host would launch more slowly than the device computes it."""
+        flop_per_token = 2 * parameters_per_layer
+        dense = max(LEAST_DENSE, int(FLOP_PER_LAUNCHED_LAYER / flop_per_token))
+        dense = min(dense, max_tokens)
+        sizes, size = {dense, max_tokens}, 32
+        while size < dense:
+            sizes.add(size)
+            size += max(32, 1 << (size.bit_length() - 3))
+        return cls(tuple(sorted(sizes)), dense)
+
+    def of(self, tokens: int) -> int | None:
+        """The bucket of such a step; None where it is better computed without a graph."""
+        bucket = bucket_of(self.sizes, tokens)
+        if bucket is None or (bucket > self.dense and tokens < LEAST_FILL * bucket):
+            return None
+        return bucket

@@ -18,12 +18,7 @@ import numpy as np
 import torch
 
 from engines.attention.base import AttentionBackend, DeviceStep, StepLayout
-from engines.compute.buckets import (
-    bucket_of,
-    decode_buckets,
-    mixed_bucket_of,
-    mixed_buckets,
-)
+from engines.compute.buckets import MixedBuckets, bucket_of, decode_buckets
 from engines.compute.gpu_clock import GpuClock, stream_on, timed_event
 from engines.compute.graphs import Graphs
 from engines.compute.sampling import sample
@@ -95,7 +90,9 @@ class CudaWorker:
         self.layout = PackedLayout(limits.max_num_seqs, limits.max_num_batched_tokens)
         self.graphs = Graphs(self.device) if graphs else None
         self._decode_buckets = decode_buckets(limits.max_num_seqs)
-        self._mixed_buckets = mixed_buckets(limits.max_num_batched_tokens) if graphs else []
+        self._mixed_buckets = MixedBuckets.up_to(
+            limits.max_num_batched_tokens, decoder.config.parameters_per_layer
+        )
         pinned = self.device.type == "cuda"
         self._hosts = [HostStep(self.layout, pinned) for _ in range(RING)]
         seqs, hidden = limits.max_num_seqs, decoder.config.hidden_size
@@ -133,7 +130,7 @@ class CudaWorker:
         if self.graphs is None:
             self._compile()
             return
-        sizes = len(self._decode_buckets) * 2 + len(self._mixed_buckets)
+        sizes = len(self._decode_buckets) * 2 + len(self._mixed_buckets.sizes)
         done = 0
 
         def captured() -> None:
@@ -143,7 +140,7 @@ class CudaWorker:
                 progress(f"capturing CUDA graphs, {done} of {sizes}")
 
         # The largest first: the smaller ones then fit into the memory that it took.
-        for tokens in reversed(self._mixed_buckets):
+        for tokens in reversed(self._mixed_buckets.sizes):
             self.graphs.capture(("mixed", tokens), partial(self._mixed, tokens))
             captured()
         for batch in reversed(self._decode_buckets):
@@ -218,7 +215,7 @@ class CudaWorker:
                 bucket = bucket_of(self._decode_buckets, plan.num_decodes)
                 decoded: torch.Tensor = self.graphs.replay(("decode", bucket))
                 return decoded
-            bucket = mixed_bucket_of(self._mixed_buckets, plan.num_tokens)
+            bucket = self._mixed_buckets.of(plan.num_tokens)
             if bucket is not None:
                 self.graphs.replay(("mixed", bucket))
                 return self._replay_head(num_samples)

@@ -66,8 +66,8 @@ class ModelConfig:
             raise ModelError(f"{self.name}: head_dim {self.head_dim}: rotary needs pairs")
 
     @property
-    def num_parameters(self) -> int:
-        """Weights in the model, embeddings counted once when they are tied."""
+    def parameters_per_layer(self) -> int:
+        """Weights in one layer."""
         q, kv = self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim
         attention = self.hidden_size * (2 * q + 2 * kv)
         attention += (q + 2 * kv) if self.qkv_bias else 0
@@ -75,9 +75,13 @@ class ModelConfig:
         attention += 2 * self.head_dim if self.qk_norm else 0
         mlp = 3 * self.hidden_size * self.intermediate_size
         mlp += (2 * self.intermediate_size + self.hidden_size) if self.mlp_bias else 0
-        layers = self.num_layers * (attention + mlp + 2 * self.hidden_size)
+        return attention + mlp + 2 * self.hidden_size
+
+    @property
+    def num_parameters(self) -> int:
+        """Weights in the model, embeddings counted once when they are tied."""
         tables = self.vocab_size * self.hidden_size * (1 if self.tie_embeddings else 2)
-        return layers + tables + self.hidden_size
+        return self.num_layers * self.parameters_per_layer + tables + self.hidden_size
 
     def kv_bytes_per_token(self, element_bytes: int) -> int:
         """Bytes of keys and values that one token holds over all layers."""

@@ -76,14 +76,17 @@ def sample_under_load(seconds: float) -> tuple[Telemetry, dict[str, Any], list[f
     a = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
     telemetry = Telemetry([GpuSampler.open(torch_gpu_uuids()[:1])], time.perf_counter_ns)
     took_ms = []
-    end_s = time.perf_counter() + seconds
+    due_s = time.perf_counter()
+    end_s = due_s + seconds
     try:
         while time.perf_counter() < end_s:
-            for _ in range(30):
+            for _ in range(10):
                 torch.mm(a, a)
-            began_ns = time.perf_counter_ns()
-            telemetry.tick()
-            took_ms.append((time.perf_counter_ns() - began_ns) / 1e6)
+            if time.perf_counter() >= due_s:
+                due_s += 0.1
+                began_ns = time.perf_counter_ns()
+                telemetry.tick()
+                took_ms.append((time.perf_counter_ns() - began_ns) / 1e6)
             torch.cuda.synchronize()
     finally:
         telemetry.close()

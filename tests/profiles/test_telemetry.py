@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 from collections import namedtuple
@@ -65,7 +66,8 @@ class ConstantSampler:
 
 
 def sample_gpus(nvml: Any, ticks: int = 1, gpus: Any = "all") -> tuple[Telemetry, Any]:
-    telemetry = Telemetry([GpuSampler.open(gpus, nvml=nvml, environ={})], Clock())
+    clock = itertools.count(0, 100_000_000).__next__
+    telemetry = Telemetry([GpuSampler.open(gpus, nvml=nvml, environ={}, clock=clock)], Clock())
     for _ in range(ticks):
         telemetry.tick()
     return telemetry, telemetry.drain()
@@ -180,13 +182,26 @@ def test_a_gpm_metric_that_is_not_offered_is_null_and_the_others_go_on(
 
 def test_gpm_in_use_by_a_profiler_is_null_meanwhile(fake_nvml: Any, fake_gpu: Any) -> None:
     gpu = fake_gpu(gpm_values={pynvml.NVML_GPM_METRIC_SM_UTIL: 80.0})
-    telemetry = Telemetry([GpuSampler.open("all", nvml=fake_nvml(gpu))], Clock())
+    clock = Clock()
+    telemetry = Telemetry([GpuSampler.open("all", nvml=fake_nvml(gpu), clock=clock)], clock)
     for errors in ({}, {}, {"gpm_sample": pynvml.NVML_ERROR_IN_USE}, {}):
         gpu.errors = errors
         telemetry.tick()
+        clock.now_ns += 100_000_000
     known = ~np.isnan(telemetry.drain()["sm_active_percent"])
     assert known.tolist() == [False, True, False, True]
     assert telemetry.failures == {"gpu0.gpm": 1}
+
+
+def test_gpm_is_not_asked_again_before_it_has_anything_new(fake_nvml: Any, fake_gpu: Any) -> None:
+    clock = Clock()
+    gpu = fake_gpu(gpm_values={pynvml.NVML_GPM_METRIC_SM_UTIL: 80.0})
+    telemetry = Telemetry([GpuSampler.open("all", nvml=fake_nvml(gpu), clock=clock)], clock)
+    for clock.now_ns in (0, 40_000_000, 100_000_000, 179_999_999, 200_000_000):
+        telemetry.tick()
+    known = ~np.isnan(telemetry.drain()["sm_active_percent"])
+    assert known.tolist() == [False, False, True, False, True]
+    assert telemetry.reasons == {} and telemetry.failures == {}
 
 
 @pytest.mark.parametrize("ticks", [1, 2, 3])
