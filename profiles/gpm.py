@@ -67,6 +67,7 @@ class GpmCounters:
         self._handle = handle
         self._before: Any = None  # the sample before, once there is one
         self._before_ns = 0
+        self._running = False  # whether the counters ran all the time since the sample before
         self._asked: list[GpmMetric] = []
         self._request = nvml.c_nvmlGpmMetricsGet_t()
         self._request.version = nvml.NVML_GPM_METRICS_GET_VERSION
@@ -83,8 +84,9 @@ class GpmCounters:
     ) -> tuple[list[tuple[GpmMetric, float]], list[tuple[GpmMetric, Exception]]]:
         """Means since the read before, scaled, and why the others have none.
 
-        Nothing at the first read, nor within `LEAST_GAP_NS` of the one before, which then stays
-        the one that the next goes back to.
+        Nothing at the first two reads: the counters start some time after the first (an H200 that
+        was busy for 90 of the first 100 ms was called busy for 24 of them). Nor within
+        `LEAST_GAP_NS` of the read before, which then stays the one that the next goes back to.
 
         Raises:
             NVMLError: there is no sample now.
@@ -94,7 +96,8 @@ class GpmCounters:
         self._nvml.nvmlGpmSampleGet(self._handle, self._spare)
         before, self._before, self._before_ns = self._before, self._spare, now_ns
         self._spare = self._other if before is None else before
-        if before is None or not self._asked:
+        running, self._running = self._running, before is not None
+        if not running or not self._asked:
             return [], []
         self._request.sample1, self._request.sample2 = before, self._before
         self._nvml.nvmlGpmMetricsGet(self._request)
