@@ -165,7 +165,7 @@ def test_what_is_about_a_gpu_is_refused_on_a_cpu() -> None:
 
 
 def test_switches_have_a_model_of_their_own_unless_one_is_given() -> None:
-    graphs, fp8 = chosen(["cuda-graphs", "fp8-kv"])
+    graphs, fp8 = chosen(["cuda-graphs", "fp8-weights"])
     assert plan_of(graphs, "cuda", {}).specs[0].model.name == "random:qwen3-0.6b"
     assert plan_of(fp8, "cuda", {}).specs[1].model.name == "random:llama-3.1-8b"
     given = {"model": {"name": "random:qwen3-8b"}}
