@@ -75,6 +75,8 @@ def sample_under_load(seconds: float) -> tuple[Telemetry, dict[str, Any], list[f
         pytest.skip("torch finds no CUDA device")
     a = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
     telemetry = Telemetry([GpuSampler.open(torch_gpu_uuids()[:1])], time.perf_counter_ns)
+    torch.mm(a, a)
+    torch.cuda.synchronize()  # what the first product loads would stretch the first period
     took_ms = []
     due_s = time.perf_counter()
     end_s = due_s + seconds
@@ -83,10 +85,10 @@ def sample_under_load(seconds: float) -> tuple[Telemetry, dict[str, Any], list[f
             for _ in range(10):
                 torch.mm(a, a)
             if time.perf_counter() >= due_s:
-                due_s += 0.1
                 began_ns = time.perf_counter_ns()
                 telemetry.tick()
                 took_ms.append((time.perf_counter_ns() - began_ns) / 1e6)
+                due_s = began_ns / 1e9 + 0.1
             torch.cuda.synchronize()
     finally:
         telemetry.close()
