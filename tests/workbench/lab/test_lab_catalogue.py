@@ -72,7 +72,8 @@ def test_both_sides_are_offered_a_load_that_is_known_before(
     for spec in plan_of(experiment, device, {}).specs:
         assert spec.traffic.concurrency or spec.traffic.rate != "auto"
         assert spec.traffic.duration is not None
-        assert 5 <= spec.traffic.warmup_s < spec.traffic.duration_s / 2
+        least_s = 5 if device == "cpu" else 1  # hundreds of steps on a GPU
+        assert least_s <= spec.traffic.warmup_s < spec.traffic.duration_s / 2
         assert command_line(spec).needs_spec == ()
 
 
