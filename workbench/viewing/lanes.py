@@ -21,7 +21,6 @@ Bools = npt.NDArray[np.bool_]
 
 STEP_KINDS = ("prefill", "decode", "mixed", "transfer", "verify")
 HALVES = 2
-_NO_KIND = -1
 _APART_COLUMNS = 3
 
 
@@ -41,15 +40,15 @@ class Lane:
     """One worker over a span of `columns` cells.
 
     Attributes:
-        kind: int64 `[columns]`, the kind that had most of the cell's time, as an index into
-            `STEP_KINDS`; -1 where no step has its middle in it or half of its time.
+        by_kind: int64 `[kinds, columns]`, the cell's time in steps of each of `STEP_KINDS`, ns; 0
+            where no step has its middle in it or half of its time.
         busy, gap: float64 `[columns]`, share of the cell inside steps, and in host gaps; 0 to 1.
         host_bound: bool `[columns]`, host gaps have more of the cell than steps and idleness.
         steps: the steps one by one in half-cells, where the zoom shows them apart; else empty.
     """
 
     worker: int
-    kind: Ints
+    by_kind: Ints
     busy: Floats
     gap: Floats
     host_bound: Bools
@@ -187,14 +186,15 @@ def lane(steps: WorkerSteps, start_ns: int, end_ns: int, columns: int, known_ns:
     """One worker's lane over [`start_ns`, `end_ns`]; nothing after `known_ns` is shown."""
     if not len(steps):
         empty = np.zeros(columns)
-        return Lane(steps.worker, np.full(columns, _NO_KIND), empty, empty, empty > 0, ())
+        no_time = np.zeros((len(STEP_KINDS), columns), np.int64)
+        return Lane(steps.worker, no_time, empty, empty, empty > 0, ())
     edges = edges_ns(start_ns, end_ns, columns, known_ns)
     spent, length = steps.spent(edges), np.maximum(np.diff(edges), 1)
     busy = spent.busy
     shown = (busy > 0) & ((2 * busy >= length) | (steps.middles(edges) > 0))
     return Lane(
         worker=steps.worker,
-        kind=np.where(shown, spent.by_kind.argmax(axis=0), _NO_KIND),
+        by_kind=np.where(shown, spent.by_kind, 0),
         busy=busy / length,
         gap=spent.gap / length,
         host_bound=spent.gap > busy + spent.idle,

@@ -24,18 +24,20 @@ DIM = dict.fromkeys(
 
 def steps(workers=1):
     """On each worker: 40 ms of prefill, a host gap of 20 ms, 40 ms of decode."""
-    rows = [
+    return frame(
         {"kind": kind, "start_ns": start * MS, "end_ns": end * MS, "worker": worker}
         for worker in range(workers)
         for kind, start, end in (("prefill", 0, 40), ("decode", 60, 100))
-    ]
-    schema = polars_schema(STEPS)
+    )
+
+
+def frame(rows):
+    """Steps of which these columns are said; the others are empty."""
+    schema, rows = polars_schema(STEPS), list(enumerate(rows))
     empty = {pl.Int64: 1, pl.String: ""}
     return pl.DataFrame(
         {
-            name: [
-                {"step": number, **row}.get(name, empty[dtype]) for number, row in enumerate(rows)
-            ]
+            name: [{"step": number, **row}.get(name, empty[dtype]) for number, row in rows]
             for name, dtype in schema.items()
         },
         schema=schema,
@@ -63,6 +65,25 @@ def test_kinds_have_signs_of_their_own():
     lane = picture().splitlines()[0][GUTTER:]
     assert lane[:20].strip("█ ") in ("", "0 prefill 40.0 ms")
     assert "·" in lane[20:30] and "█" not in lane[30:] and "▒" in lane[30:]
+
+
+def test_steps_too_short_to_be_told_apart_share_the_rows_by_their_time():
+    many = frame(
+        {"kind": kind, "start_ns": at * MS, "end_ns": end * MS, "prefill_tokens": 7_771}
+        for second in range(0, 200, 10)
+        for kind, at, end in (
+            ("decode", second, second + 4), ("mixed", second + 4, second + 6),
+            ("prefill", second + 6, second + 10),
+        )
+    )  # fmt: skip
+    timeline = StepIndex(many).timeline(0, 200 * MS, 5, 1 << 60)
+    height = 21
+    text = draw_lanes(LanesData(timeline, None, 10), GUTTER + 5, height, UNICODE, DIM).text()
+    rows = lanes_layout(height, 1).lanes[0].rows
+    assert len(rows) == 5
+    lane = [row[GUTTER:] for row in text.splitlines()[rows.start : rows.stop]]
+    assert lane == ["█" * 5, "█" * 5, "▓" * 5, "▒" * 5, "▒" * 5]
+    assert "tokens 7.77k" in text
 
 
 def test_signs_are_letters_in_ascii():

@@ -42,8 +42,12 @@ def lane_of(frame, start_ms, end_ms, columns, known_ns=FAR):
     return lane(steps, start_ms * MS, end_ms * MS, columns, known_ns)
 
 
-def drawn(kinds):
-    return "".join("." if kind < 0 else STEP_KINDS[kind][0] for kind in kinds)
+def drawn(lane):
+    """The kind that has most of each cell's time; a dot where none has any."""
+    most = lane.by_kind.argmax(axis=0)
+    return "".join(
+        STEP_KINDS[kind][0] if lane.by_kind[kind, cell] else "." for cell, kind in enumerate(most)
+    )
 
 
 def test_a_cell_has_the_kind_that_took_most_of_its_time():
@@ -51,15 +55,18 @@ def test_a_cell_has_the_kind_that_took_most_of_its_time():
         ("prefill", 0, 10, 1), ("decode", 10, 12, 1), ("decode", 12, 14, 1), ("mixed", 14, 20, 0)
     )
     seen = lane_of(frame, 0, 20, 2)
-    assert drawn(seen.kind) == "pm"
+    assert drawn(seen) == "pm"
     assert seen.busy.tolist() == [1, 1] and seen.gap.tolist() == [0, 0]
-    assert drawn(lane_of(frame, 0, 20, 20).kind) == "p" * 10 + "dddd" + "m" * 6
+    shares = {kind: times.tolist() for kind, times in zip(STEP_KINDS, seen.by_kind, strict=True)}
+    assert shares["prefill"] == [10 * MS, 0] and shares["decode"] == [0, 4 * MS]
+    assert shares["mixed"] == [0, 6 * MS]
+    assert drawn(lane_of(frame, 0, 20, 20)) == "p" * 10 + "dddd" + "m" * 6
 
 
 def test_steps_begin_and_end_in_the_half_cell_they_begin_and_end_in():
     frame = steps_frame(("prefill", 2, 5, 1), ("decode", 6, 9, 1))
     seen = lane_of(frame, 0, 10, 10)
-    assert drawn(seen.kind) == "..ppp.ddd."
+    assert drawn(seen) == "..ppp.ddd."
     assert [(step.step, step.begin, step.end) for step in seen.steps] == [(0, 4, 10), (1, 12, 18)]
     assert [step.duration_ms for step in seen.steps] == [3, 3]
     assert not lane_of(frame, 0, 10, 5).steps  # too narrow to be told apart
@@ -67,7 +74,7 @@ def test_steps_begin_and_end_in_the_half_cell_they_begin_and_end_in():
 
 def test_every_step_is_seen_however_short():
     frame = steps_frame(("decode", 500, 500.01, 0))
-    assert drawn(lane_of(frame, 0, 1000, 5).kind) == "..d.."
+    assert drawn(lane_of(frame, 0, 1000, 5)) == "..d.."
 
 
 def test_a_gap_is_the_hosts_where_requests_were_left_and_idleness_where_none_were():
@@ -81,7 +88,7 @@ def test_a_gap_is_the_hosts_where_requests_were_left_and_idleness_where_none_wer
 def test_nothing_is_shown_after_what_is_known():
     frame = steps_frame(("decode", 0, 4, 1), ("decode", 4, 8, 1))
     seen = lane_of(frame, 0, 8, 8, known_ns=6 * MS)
-    assert drawn(seen.kind) == "dddddd.."
+    assert drawn(seen) == "dddddd.."
     assert seen.busy.tolist() == [1] * 6 + [0, 0]
     figures = StepIndex(frame).figures(0, 8 * MS, 6 * MS)
     assert figures.busy_percent == 100
@@ -126,7 +133,7 @@ def test_a_run_without_steps_has_no_figures():
     index = StepIndex(steps_frame())
     figures = index.figures(0, 10 * MS, FAR)
     assert figures.steps == 0 and figures.busy_percent is None and figures.p50_ms is None
-    assert drawn(index.timeline(0, 10 * MS, 4, FAR).lanes[0].kind) == "...."
+    assert drawn(index.timeline(0, 10 * MS, 4, FAR).lanes[0]) == "...."
     assert index.step_at(5) is None and index.next_step(0, 1, FAR) is None
 
 
@@ -155,8 +162,8 @@ def test_workers_have_lanes_of_their_own():
     index = StepIndex(frame)
     seen = index.timeline(0, 8 * MS, 8, FAR)
     assert index.workers == (0, 1)
-    assert drawn(seen.lanes[0].kind) == "pppp...."
-    assert drawn(seen.lanes[1].kind) == "dd.ddddd"
+    assert drawn(seen.lanes[0]) == "pppp...."
+    assert drawn(seen.lanes[1]) == "dd.ddddd"
     assert seen.figures.busy_percent == pytest.approx(100 * 11 / 16)
     assert index.step_at(5 * MS, worker=1) == 2 and index.step_at(5 * MS, worker=0) == 0
     assert index.next_step(1, 1, FAR) == 2 and index.next_step(0, 1, FAR) == 0

@@ -24,6 +24,10 @@ GUTTER = 12
 
 FILLS = dict(zip(STEP_KINDS, "█▒▓═▚", strict=True))
 ASCII_FILLS = dict(zip(STEP_KINDS, "PdMTV", strict=True))
+STACK = ("prefill", "mixed", "verify", "transfer", "decode")
+"""From the top, where steps can't be told apart."""
+
+_Cell = tuple[str, Ink]
 _MUTED, _AXIS, _WARN = Ink("$muted"), Ink("$axis"), Ink("$warn")
 _LEFT, _RIGHT = "▌", "▐"
 _LEAST_GAP = 0.02
@@ -96,17 +100,14 @@ def draw_lanes(
 
 def _put_lane(brush: _Brush, lane: Lane, block: Block) -> None:
     brush.label(block.rows.start, f"worker {lane.worker}", Ink(bold=True))
-    halves = _halves(brush, lane)
+    rows = _apart(brush, lane, block) if lane.steps else _stacked(brush, lane, block)
     bound = np.flatnonzero(lane.host_bound).tolist()
-    pairs = list(zip(halves[::HALVES], halves[1::HALVES], strict=True))
-    signs = {pair: _sign(brush, *pair) for pair in set(pairs)}
-    cells = [signs[pair] for pair in pairs]
-    for column in bound:
-        if cells[column][0] == " ":
-            cells[column] = (brush.glyphs.shade, _WARN)
-    codes = np.array([[ord(sign) for sign, _ in cells]], np.uint32)
-    inks = np.array([[brush.canvas.index_of(ink) for _, ink in cells]], np.int16)
-    for row in block.rows:
+    for row, cells in zip(block.rows, rows, strict=True):
+        for column in bound:
+            if cells[column][0] == " ":
+                cells[column] = (brush.glyphs.shade, _WARN)
+        codes = np.array([[ord(sign) for sign, _ in cells]], np.uint32)
+        inks = np.array([[brush.canvas.index_of(ink) for _, ink in cells]], np.int16)
         brush.canvas.lay(row, GUTTER, codes, inks)
     for seen in lane.steps:
         _put_words(brush, seen, block.rows[(len(block.rows) - 1) // 2])
@@ -118,20 +119,28 @@ def _put_lane(brush: _Brush, lane: Lane, block: Block) -> None:
         _put_levels(brush, block.gap_row, lane.gap, _WARN)
 
 
-def _halves(brush: _Brush, lane: Lane) -> list[_Paint | None]:
-    """What every half-cell is painted with; steps that can be told apart are, in turn, dimmed."""
-    if not lane.steps:
-        paints = [_Paint(kind, f"${kind}", brush.dim[kind]) for kind in STEP_KINDS]
-        return [
-            paints[code] if code >= 0 else None
-            for code in lane.kind.tolist()
-            for _ in range(HALVES)
-        ]
+def _apart(brush: _Brush, lane: Lane, block: Block) -> list[list[_Cell]]:
+    """Each row's cells, all alike: steps beside each other, in turn dimmed."""
     halves: list[_Paint | None] = [None] * (HALVES * brush.columns)
     for seen in lane.steps:
         paint = _paint(brush, seen)
         halves[seen.begin : seen.end] = [paint] * (seen.end - seen.begin)
-    return halves
+    pairs = list(zip(halves[::HALVES], halves[1::HALVES], strict=True))
+    signs = {pair: _sign(brush, *pair) for pair in set(pairs)}
+    return [[signs[pair] for pair in pairs] for _ in block.rows]
+
+
+def _stacked(brush: _Brush, lane: Lane, block: Block) -> list[list[_Cell]]:
+    """Each row's cells: the kinds above each other by their share of the time in steps."""
+    paints = [_Paint(kind, f"${kind}", brush.dim[kind]) for kind in STACK]
+    signs = [_sign(brush, paint, paint) for paint in paints]
+    spent = lane.by_kind[[STEP_KINDS.index(kind) for kind in STACK]]
+    down_to = spent.cumsum(axis=0)
+    rows, places = [], np.arange(len(block.rows)) + 0.5
+    for middle in places / len(block.rows):
+        kinds = (down_to <= middle * down_to[-1]).sum(axis=0).tolist()
+        rows.append([signs[kind] if kind < len(signs) else (" ", Ink()) for kind in kinds])
+    return rows
 
 
 def _paint(brush: _Brush, seen: SeenStep) -> _Paint:
@@ -143,7 +152,7 @@ def _paint(brush: _Brush, seen: SeenStep) -> _Paint:
     return _Paint(kind, f"${kind}", brush.dim[kind])
 
 
-def _sign(brush: _Brush, left: _Paint | None, right: _Paint | None) -> tuple[str, Ink]:
+def _sign(brush: _Brush, left: _Paint | None, right: _Paint | None) -> _Cell:
     """What a cell with these two halves shows."""
     one = left or right
     if one is None:
@@ -192,6 +201,8 @@ def _put_band(brush: _Brush, band: Band, values: Floats, color: str, unit: str =
     known = np.isfinite(values)
     top = float(values[known].max()) if known.any() else 0.0
     said = f"{number(top)}{unit}" if unit else count(top)
+    if len(band.name) + len(said) + 2 > GUTTER:
+        said = f"{number(top / 1000)}k"
     brush.label(band.rows.start, f"{band.name} {said}" if known.any() else band.name)
     if top <= 0:
         return

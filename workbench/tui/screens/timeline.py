@@ -55,7 +55,7 @@ class TimelineScreen(RunScreen):
     }
     """
     HELP = (
-        "Each worker has a lane; what a cell shows is the kind of step that took most of its time. "
+        "Each worker has a lane; a column is the time in steps, shared out among their kinds. "
         "Zoom in (↑, +, or the wheel) until single steps with their numbers appear.\n"
         "A host gap is the time between two steps while requests were running or waiting: the host "
         "kept the GPU idle. G goes from the largest gap to the next largest. The line on the GPU "
