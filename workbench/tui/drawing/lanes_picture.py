@@ -202,7 +202,7 @@ def _put_band(brush: _Brush, band: Band, values: Floats, color: str, unit: str =
     top = float(values[known].max()) if known.any() else 0.0
     said = f"{number(top)}{unit}" if unit else count(top)
     if len(band.name) + len(said) + 2 > GUTTER:
-        said = f"{number(top / 1000)}k"
+        said = f"{top / 1000:.1f}k"
     brush.label(band.rows.start, f"{band.name} {said}" if known.any() else band.name)
     if top <= 0:
         return
