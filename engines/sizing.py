@@ -11,6 +11,9 @@ from engines.models.quantised import quantised_shapes
 from engines.options import DEFAULT_MAX_MODEL_LEN, EngineOptions
 from engines.scheduling.config import SchedulerConfig
 
+DEFAULT_MAX_NUM_SEQS = {"cpu": 16, "cuda": 256}
+"""By kind of device."""
+
 ELEMENT_BYTES = {"float32": 4, "bfloat16": 2, "fp8": 1}
 """Bytes of a weight, or of an element of the KV cache, by dtype."""
 
@@ -49,7 +52,7 @@ def scheduler_config(options: EngineOptions, config: ModelConfig, device: str) -
         raise EngineConfigError(
             f"max_model_len = {longest}: {config.name} knows {config.max_position} positions"
         )
-    seqs = options.max_num_seqs or (256 if cuda else 16)
+    seqs = options.max_num_seqs or DEFAULT_MAX_NUM_SEQS[device]
     budget = options.max_num_batched_tokens
     if budget is None:
         budget = max(8192 if cuda else 256, seqs)

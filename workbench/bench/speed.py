@@ -16,7 +16,7 @@ import torch
 
 from engines.options import EngineOptions
 from engines.registry import BuiltEngine, build, choose_device
-from engines.sizing import dtype_for
+from engines.sizing import DEFAULT_MAX_NUM_SEQS, dtype_for
 from profiles.hardware import describe
 from profiles.ranges import Ranges
 from profiles.roofline import Ceilings
@@ -159,7 +159,7 @@ def _with_room(
 ) -> EngineOptions:
     """Lets the whole batch of a work that is about a batch run at once, unless told otherwise."""
     batches = [len(work.prompts) for work in works if work.name in ("decode", "idle")]
-    default = 256 if device.type == "cuda" else 16
+    default = DEFAULT_MAX_NUM_SEQS[device.type]
     if options.max_num_seqs is not None or max(batches, default=0) <= default:
         return options
     return replace(options, max_num_seqs=max(batches))
