@@ -33,7 +33,8 @@ class InFlight:
         scheduled by then did; None if these tell no speed.
 
         The speed is the mean time to first token and the mean TPOT. Requests that the run's end
-        cut short count with all tokens that they asked for; those that failed, with what they took.
+        cut short count with all tokens that they asked for; those that failed, with what they took;
+        those that are still on their way, not at all.
         """
         scheduled = requests.filter(pl.col("scheduled_ns") <= until_ns).sort("scheduled_ns")
         ttft_ns = pl.col("first_token_ns") - pl.col("scheduled_ns")
@@ -52,10 +53,8 @@ class InFlight:
             .then(pl.col("scheduled_ns") + ttft + (tpot or 0.0) * (tokens - 1))
             .otherwise("finished_ns")
         )
-        return cls(
-            _in_order(scheduled["scheduled_ns"]),
-            _in_order(scheduled.select(ends_ns.alias("ends_ns"))["ends_ns"]),
-        )
+        known = scheduled.select("scheduled_ns", ends_ns=ends_ns).drop_nulls()
+        return cls(_in_order(known["scheduled_ns"]), _in_order(known["ends_ns"]))
 
     def at(self, times_ns: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """How many are in flight at each of `times_ns`; one that ends then is not."""
