@@ -67,6 +67,14 @@ def test_a_narrow_legend_loses_names_before_values():
     assert drawn(data, 20)[0] == "TTFT  ─ 1,876"
 
 
+def test_names_are_cut_short_before_they_go():
+    data = chart(flat(99, "gpu0"), flat(81, "memory"), flat(17, "tensor"), flat(52, "DRAM"))
+    assert drawn(data, 48)[0] == "TTFT ─ gpu0 99 ┄ memory 81 ┈ tensor 17 ─ DRAM 52"
+    assert drawn(data, 44)[0] == "TTFT ─ gpu0 99 ┄ memo 81 ┈ tens 17 ─ DRAM 52"
+    assert drawn(data, 40)[0] == "TTFT ─ gpu 99 ┄ mem 81 ┈ ten 17 ─ DRA 52"
+    assert drawn(data, 39)[0] == "TTFT  ─ 99  ┄ 81  ┈ 17  ─ 52"
+
+
 def test_the_playhead_shows_its_time_and_the_values_there():
     data = chart(Trace("p50", np.array([0.0, 60, 120]), np.array([1.0, 2, 3])), cursor_s=72.5)
     rows = drawn(data, 67, 8)

@@ -14,6 +14,9 @@ from workbench.tui.drawing.trace import Trace, last_value, value_at
 Words = list[tuple[str, Ink]]
 
 _GAP = "  "
+_LETTERS = (4, 3)
+"""Of a name, where whole ones don't fit."""
+
 _MUTED = Ink("$muted")
 
 
@@ -24,8 +27,9 @@ class _Entry:
     value: str
     color: str
 
-    def words(self, named: bool) -> Words:
-        name = f" {self.name}" if named else ""
+    def words(self, letters: int | None = None) -> Words:
+        """Sign, name and value; of the name as many letters, or all."""
+        name = f" {self.name[:letters]}".rstrip()
         return [(f"{self.sign}{name}", Ink(self.color)), (f" {self.value}", Ink(bold=True))]
 
 
@@ -60,11 +64,12 @@ def _forms(data: ChartData, title: str, glyphs: Glyphs) -> list[Words]:
         for sign, trace in zip(signs(data.traces, glyphs), data.traces, strict=True)
         if trace.name
     ]
-    full = _spaced([name + unit, *(entry.words(named=True) for entry in entries)])
+    full = _spaced([name + unit, *(entry.words() for entry in entries)])
     limits = [[(f"{glyphs.limit} {limit.label}", Ink(limit.color))] for limit in data.limits]
-    short = [entry.words(named=False) for entry in entries]
-    named = [name, *(entry.words(named=True) for entry in entries)]
+    short = [entry.words(0) for entry in entries]
+    named = [name, *(entry.words() for entry in entries)]
     forms = [_spaced([full, *limits]), full, _spaced(named), _spaced(named, " ")]
+    forms += [_spaced([name, *(entry.words(most) for entry in entries)], " ") for most in _LETTERS]
     forms.append(_spaced([name, *short]))
     forms.extend(_spaced([name, *short[:count]]) for count in range(len(short) - 1, 0, -1))
     return [*forms, name]

@@ -178,6 +178,7 @@ def _put_legend(
         (f"{title}  ", True, of),
         (f"{title}  ", True, ""),
         (short, True, ""),
+        ("", True, ""),
         (short, False, of),
         (short, False, ""),
     ):
