@@ -15,6 +15,8 @@ import torch
 FP8 = torch.float8_e4m3fn
 FP8_MAX = 448.0
 """The largest finite value of float8_e4m3fn."""
+FP8_LEAST_SCALE = 1e-12
+"""By which rows of zeros are divided."""
 
 
 @dataclass(frozen=True, slots=True)

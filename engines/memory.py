@@ -7,6 +7,7 @@ import torch
 
 from engines import sizing
 from engines.capabilities import DeviceFacts, Resolved, computes_in_fp8, installed
+from engines.dtypes import name_of
 from engines.models.config import ModelConfig
 from engines.options import EngineOptions
 from engines.scheduling.config import SchedulerConfig
@@ -72,8 +73,3 @@ def choose_num_blocks(
         free_bytes(device),
         scratch,
     )
-
-
-def name_of(dtype: torch.dtype) -> str:
-    """ "float32", "bfloat16": the dtype as options have it."""
-    return str(dtype).removeprefix("torch.")

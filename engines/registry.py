@@ -12,7 +12,7 @@ import torch
 from engines.attention.base import AttentionBackend, AttentionShape
 from engines.attention.reference import ReferenceAttention
 from engines.base import Clock, Engine
-from engines.capabilities import Resolved, resolve
+from engines.capabilities import DeviceFacts, Resolved, resolve
 from engines.compute.probe import Capacity, Lengths, measure_capacity
 from engines.compute.worker import TorchWorker, Worker, allocate_kv
 from engines.errors import EngineConfigError, EngineError, ModelError
@@ -94,7 +94,8 @@ def build(
     choose_threads(options, device)
     source = resolve_model(options.model, progress)
     config = source.config
-    resolved = resolve(options, config, device_facts(device))
+    facts = device_facts(device)
+    resolved = resolve(options, config, facts)
     scheduling = scheduler_config(options, config, device.type)
     decoder = load_decoder(source, scheduling.max_model_len, device, resolved, options, progress)
     num_blocks = choose_num_blocks(options, config, scheduling, resolved, device)
@@ -113,22 +114,12 @@ def build(
     pool = BlockPool(num_blocks, options.block_size, options.prefix_caching)
     description: dict[str, object] = {
         "name": options.engine,
-        "model": source.name,
+        **described_parts(source, facts, resolved, options.block_size),
         "model_kind": source.kind,
-        "model_checksum": source.checksum,
         "parameters": config.num_parameters,
-        "device": device.type,
-        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads() if device.type == "cpu" else None,
-        "dtype": resolved.dtype,
-        "kv_dtype": resolved.kv_dtype,
-        "quantization": resolved.quantization,
-        "quantised": described(config.num_layers) if resolved.quantization != "none" else None,
-        "attention": resolved.attention,
-        "kernels": resolved.kernels,
         "cuda_graphs": resolved.cuda_graphs,
         "overlap": resolved.overlap,
-        "block_size": options.block_size,
         "num_blocks": pool.num_usable,
         "kv_bytes": kv.num_bytes,
         "max_num_seqs": scheduling.max_num_seqs,
@@ -154,6 +145,26 @@ def build(
         return measure_capacity(worker, scheduling, pool, input_tokens, output_tokens, seconds)
 
     return BuiltEngine(engine, config, encode if tokenizer is not None else None, capacity)
+
+
+def described_parts(
+    source: ModelSource, facts: DeviceFacts, resolved: Resolved, block_size: int
+) -> dict[str, object]:
+    """What is said of a model, its device and the parts that compute it, by any who has them."""
+    quantised = resolved.quantization != "none"
+    return {
+        "model": source.name,
+        "model_checksum": source.checksum,
+        "device": facts.kind,
+        "device_name": facts.name,
+        "dtype": resolved.dtype,
+        "kv_dtype": resolved.kv_dtype,
+        "quantization": resolved.quantization,
+        "quantised": described(source.config.num_layers) if quantised else None,
+        "attention": resolved.attention,
+        "kernels": resolved.kernels,
+        "block_size": block_size,
+    }
 
 
 def kv_dtype(resolved: Resolved) -> torch.dtype:

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import torch
-
 from engines.capabilities import resolve
 from engines.compute.perplexity import SequenceScorer
 from engines.compute.worker import allocate_kv
 from engines.memory import device_facts
-from engines.models.quantised import described
 from engines.models.source import resolve_model
 from engines.options import EngineOptions
 from engines.registry import (
     choose_device,
     choose_threads,
+    described_parts,
     kv_dtype,
     load_decoder,
     make_attention,
@@ -47,7 +45,8 @@ def build_scorer(
     device = choose_device(options.device)
     choose_threads(options, device)
     source = resolve_model(options.model, progress)
-    parts = resolve(options, source.config, device_facts(device))
+    facts = device_facts(device)
+    parts = resolve(options, source.config, facts)
     scheduling = scheduler_config(options, source.config, device.type)
     decoder = load_decoder(source, longest, device, parts, options, progress)
     take_kernels(parts, decoder)
@@ -55,18 +54,6 @@ def build_scorer(
     kv = allocate_kv(decoder, num_blocks, options.block_size, kv_dtype(parts))
     attention = make_attention(parts, decoder, options.block_size, scheduling, progress)
     budget = scheduling.max_num_batched_tokens
-    settings: dict[str, object] = {
-        "model": source.name,
-        "model_checksum": source.checksum,
-        "device": device.type,
-        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "dtype": parts.dtype,
-        "kv_dtype": parts.kv_dtype,
-        "quantization": parts.quantization,
-        "quantised": described(source.config.num_layers) if parts.quantization != "none" else None,
-        "attention": parts.attention,
-        "kernels": parts.kernels,
-        "block_size": options.block_size,
-        "max_num_batched_tokens": budget,
-    }
+    settings = described_parts(source, facts, parts, options.block_size)
+    settings["max_num_batched_tokens"] = budget
     return BuiltScorer(SequenceScorer(decoder, attention, kv, budget), settings)

@@ -11,7 +11,7 @@ from paged import paged_logits
 
 from engines.capabilities import Resolved
 from engines.compute.worker import allocate_kv
-from engines.memory import name_of
+from engines.dtypes import name_of
 from engines.models.decoder import Decoder
 from engines.monolithic import MonolithicEngine
 from engines.registry import kv_dtype, make_worker

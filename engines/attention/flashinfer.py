@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 
 from engines.attention.base import AttentionShape, DeviceStep, StepLayout
+from engines.dtypes import name_of
 from engines.errors import EngineConfigError
 from engines.kv_cache import LayerKV
 from engines.limits import FLASHINFER_HEAD_DIMS, KERNEL_CAPABILITY
@@ -270,11 +271,12 @@ def flashinfer_refusal(
         )
     if dtype not in DTYPES:
         return (
-            f"no kernels for {_name(dtype)}, only float16 and bfloat16; take --attention reference"
+            f"no kernels for {name_of(dtype)}, only float16 and bfloat16; "
+            "take --attention reference"
         )
     if kv_dtype != dtype:
         return (
-            f"a KV cache of {_name(kv_dtype)} under a model of {_name(dtype)} is not offered; "
+            f"a KV cache of {name_of(kv_dtype)} under a model of {name_of(dtype)} is not offered; "
             "take --attention triton"
         )
     if shape.head_dim not in FLASHINFER_HEAD_DIMS:
@@ -314,7 +316,3 @@ def _first_line(error: BaseException) -> str:
 
 def _dotted(capability: tuple[int, int]) -> str:
     return f"{capability[0]}.{capability[1]}"
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

@@ -29,6 +29,7 @@ from engines.attention.triton.plan import (
     plan_prefill_kernel,
 )
 from engines.attention.triton.prefill import prefill_kernel
+from engines.dtypes import name_of
 from engines.errors import EngineConfigError
 from engines.kv_cache import LayerKV
 from engines.limits import KERNEL_CAPABILITY, TRITON_HEAD_DIMS, fits_triton
@@ -279,7 +280,7 @@ def require_triton_attention(
     elif not fits_triton(block_size):
         reason = f"block size {block_size}: they take powers of two from 8"
     elif device.type == "cuda" and dtype not in DTYPES:
-        reason = f"dtype {str(dtype).removeprefix('torch.')}: they take bfloat16 and float16"
+        reason = f"dtype {name_of(dtype)}: they take bfloat16 and float16"
     elif device.type == "cuda" and torch.cuda.get_device_capability(device) < KERNEL_CAPABILITY:
         reason = f"{torch.cuda.get_device_name(device)}: they need compute capability 8.0 or later"
     if reason is not None:

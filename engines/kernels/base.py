@@ -55,6 +55,11 @@ class Scaled:
 Product = torch.Tensor | Scaled
 
 
+def values_of(product: Product) -> torch.Tensor:
+    """A product as it is, or without the scales that it lacks."""
+    return product.values if isinstance(product, Scaled) else product
+
+
 class Linear(nn.Module):
     """A matrix `[out, in]` and perhaps a bias `[out]`.
 

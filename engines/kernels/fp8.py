@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import torch
 
+from engines.dtypes import name_of
 from engines.errors import EngineConfigError
 from engines.kernels.base import Fp8Weight, Scaled
-from engines.kv_cache import FP8, FP8_MAX
+from engines.kv_cache import FP8, FP8_LEAST_SCALE, FP8_MAX
 from engines.limits import FP8_CAPABILITY, FP8_MULTIPLE
 
-_LEAST_SCALE = 1e-12
 _CHUNK_ELEMENTS = 1 << 24
 _SCALES_TRIED = 8
 
@@ -62,7 +62,7 @@ def quantise_weight(weight: torch.Tensor, per_row: bool) -> Fp8Weight:
     amax = torch.cat([chunk.abs().amax(dim=1) for chunk in chunks]).float()
     if not per_row:
         amax = amax.amax(dim=0, keepdim=True)
-    scale = _best_scale(chunks, (amax / FP8_MAX).clamp(min=_LEAST_SCALE), rows)
+    scale = _best_scale(chunks, (amax / FP8_MAX).clamp(min=FP8_LEAST_SCALE), rows)
     values = torch.empty_like(weight, dtype=FP8)
     for chunk, into, by in zip(
         chunks, torch.split(values, chunk_rows), _by_row(scale, rows, chunk_rows), strict=True
@@ -97,7 +97,7 @@ def _squared_error(weight: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
 def quantise_activations(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Values `[…, K]` in FP8: float8_e4m3fn, and a float32 scale for each row, `[…, 1]`."""
     amax = values.abs().amax(dim=-1, keepdim=True)
-    scale = (amax.float() / FP8_MAX).clamp(min=_LEAST_SCALE)
+    scale = (amax.float() / FP8_MAX).clamp(min=FP8_LEAST_SCALE)
     return _to_fp8(values, scale), scale
 
 
@@ -152,9 +152,7 @@ def _require_fp8_product(values: torch.Tensor, weight: Fp8Weight, dtype: torch.d
     require_fp8(values.device)
     require_fp8_shape(*weight.values.shape)
     if dtype != torch.bfloat16:
-        raise EngineConfigError(
-            f"quantization fp8 needs --dtype bfloat16, not {str(dtype).removeprefix('torch.')}"
-        )
+        raise EngineConfigError(f"quantization fp8 needs --dtype bfloat16, not {name_of(dtype)}")
 
 
 def _multiply(

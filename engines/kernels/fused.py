@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.nn.functional import linear as product
 
-from engines.kernels.base import Fp8Weight, Heads, Linear, Product, Scaled
+from engines.kernels.base import Fp8Weight, Heads, Linear, Product, Scaled, values_of
 from engines.kernels.fp8 import fp8_product
 from engines.kernels.triton.dependent_launch import can_start_early
 from engines.kernels.triton.norms import add_rms_norm, add_rms_norm_fp8, rms_norm, rms_norm_fp8
@@ -157,7 +157,7 @@ class FusedKernels:
                 )
         if linear.fp8 is not None:
             values, scale = swiglu_fp8(gate_up, self._pdl)
-            dtype = gate_up.values.dtype if isinstance(gate_up, Scaled) else gate_up.dtype
+            dtype = values_of(gate_up).dtype
             return self._fp8(values, scale, linear.fp8, linear.bias, dtype)
         return self._product(swiglu(gate_up, self._pdl), linear, may_split=True)
 

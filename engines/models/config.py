@@ -66,16 +66,20 @@ class ModelConfig:
             raise ModelError(f"{self.name}: head_dim {self.head_dim}: rotary needs pairs")
 
     @property
-    def parameters_per_layer(self) -> int:
-        """Weights in one layer."""
+    def matrix_elements_per_layer(self) -> int:
+        """Weights in the matrices of one layer: those that every token is multiplied with."""
         q, kv = self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim
-        attention = self.hidden_size * (2 * q + 2 * kv)
-        attention += (q + 2 * kv) if self.qkv_bias else 0
-        attention += self.hidden_size if self.output_bias else 0
-        attention += 2 * self.head_dim if self.qk_norm else 0
-        mlp = 3 * self.hidden_size * self.intermediate_size
-        mlp += (2 * self.intermediate_size + self.hidden_size) if self.mlp_bias else 0
-        return attention + mlp + 2 * self.hidden_size
+        return self.hidden_size * (2 * q + 2 * kv + 3 * self.intermediate_size)
+
+    @property
+    def parameters_per_layer(self) -> int:
+        """Weights in one layer: its matrices, biases and norms."""
+        q, kv = self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim
+        biases = (q + 2 * kv) if self.qkv_bias else 0
+        biases += self.hidden_size if self.output_bias else 0
+        biases += (2 * self.intermediate_size + self.hidden_size) if self.mlp_bias else 0
+        norms = 2 * self.hidden_size + (2 * self.head_dim if self.qk_norm else 0)
+        return self.matrix_elements_per_layer + biases + norms
 
     @property
     def num_parameters(self) -> int:

@@ -14,7 +14,7 @@ class Decodes:
     """Columns of the rows that decode, so that most steps needn't gather them again.
 
     Attributes:
-        rows, epochs, request_ids: int64 `[n]`, as in the table; never written.
+        rows, epochs: int64 `[n]`, as in the table; never written.
         computed: int64 `[n]`, tokens computed by what was launched; replaced at each step.
         capacity: int64 `[n]`, tokens that each row's blocks hold.
         ones: int64 `[n]`; all_true: bool `[n]`.
@@ -27,7 +27,6 @@ class Decodes:
         "computed",
         "epochs",
         "ones",
-        "request_ids",
         "rows",
         "steps_left",
     )
@@ -35,7 +34,6 @@ class Decodes:
     def __init__(self, rows: Ints, table: SequenceTable, block_size: int) -> None:
         self.rows = rows
         self.epochs = table.epoch[rows]
-        self.request_ids = table.request_ids[rows]
         self.computed = table.num_computed[rows]
         self.capacity = table.num_blocks[rows] * block_size
         self.ones = np.ones(len(rows), np.int64)

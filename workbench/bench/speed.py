@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
@@ -25,6 +24,7 @@ from workbench.bench.speed_cost import cost_of
 from workbench.bench.speed_figures import TimedRun, figures
 from workbench.bench.speed_work import Work
 from workbench.errors import WorkbenchError
+from workbench.runs.environment import installed_version
 
 WARM_UP_TOKENS = 8
 """Answers are cut to this many tokens in the round before the first that counts."""
@@ -172,16 +172,9 @@ def _ceilings(options: EngineOptions, device: torch.device, kind: str) -> Ceilin
 
 def _versions() -> dict[str, str | None]:
     return {
-        "workbench": _installed("workbench"),
+        "workbench": installed_version("workbench"),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
-        "triton": _installed("triton"),
+        "triton": installed_version("triton"),
     }
-
-
-def _installed(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

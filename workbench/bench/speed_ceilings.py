@@ -8,6 +8,8 @@ from statistics import median
 
 import torch
 
+from engines.compute.gpu_clock import timed_event
+from engines.dtypes import name_of
 from profiles.hardware import peak_for
 from profiles.roofline import Ceilings
 from workbench.errors import WorkbenchError
@@ -56,7 +58,7 @@ def measure_ceilings(device: torch.device, dtype: torch.dtype, fp8: bool) -> Cei
     quantised_flop_per_s = flop / _fp8_product_s(side, device) if fp8 else flop_per_s
     if cuda:
         torch.cuda.empty_cache()
-    name = str(dtype).removeprefix("torch.") + (" and float8_e4m3fn" if fp8 else "")
+    name = name_of(dtype) + (" and float8_e4m3fn" if fp8 else "")
     source = f"measured here: a sum of {read_bytes >> 20} MiB, products of {side}³ in {name}"
     return Ceilings(bytes_per_s, flop_per_s, quantised_flop_per_s, source)
 
@@ -95,8 +97,7 @@ def _timed(once: Callable[[], torch.Tensor], device: torch.device) -> float:
         started = time.perf_counter()
         once()
         return time.perf_counter() - started
-    start = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-    end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+    start, end = timed_event(), timed_event()
     start.record()
     once()
     end.record()

@@ -20,8 +20,6 @@ def cost_of(config: ModelConfig, dtype: str, quantization: str, kv_dtype: str) -
         kv_dtype: "float32", "bfloat16" or "fp8".
     """
     c, element_bytes = config, ELEMENT_BYTES[dtype]
-    heads_size, kv_size = c.num_heads * c.head_dim, c.num_kv_heads * c.head_dim
-    elements = c.hidden_size * (2 * heads_size + 2 * kv_size + 3 * c.intermediate_size)
     quantised = 0
     if quantization != "none":
         quantised = sum(rows * columns for rows, columns in quantised_shapes(c))
@@ -31,11 +29,11 @@ def cost_of(config: ModelConfig, dtype: str, quantization: str, kv_dtype: str) -
         layer_bytes=weights_bytes(c, dtype, quantization) - tables * table_bytes,
         head_bytes=table_bytes,
         embedding_row_bytes=c.hidden_size * element_bytes,
-        layer_flop=FLOP_PER_ELEMENT * (c.num_layers * elements - quantised),
+        layer_flop=FLOP_PER_ELEMENT * (c.num_layers * c.matrix_elements_per_layer - quantised),
         quantised_flop=FLOP_PER_ELEMENT * quantised,
         head_flop=FLOP_PER_ELEMENT * c.vocab_size * c.hidden_size,
         # Queries times keys, and weights times values.
-        attention_flop=2 * FLOP_PER_ELEMENT * c.num_layers * heads_size,
+        attention_flop=2 * FLOP_PER_ELEMENT * c.num_layers * c.num_heads * c.head_dim,
         kv_bytes=kv_bytes_per_token(c, kv_dtype),
         sliding_window=c.sliding_window,
     )

@@ -32,7 +32,7 @@ def environment() -> dict[str, Any]:
         "hardware": describe().as_dict(),
         "python": platform.python_version(),
         "implementation": sys.implementation.name,
-        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "packages": {name: version for name in PACKAGES if (version := installed_version(name))},
         "commit": commit(),
         "settings": {name: os.environ[name] for name in SETTINGS if name in os.environ},
         "load_average": list(os.getloadavg()),
@@ -59,7 +59,8 @@ def _git(root: Path, *words: str) -> str:
     return done.stdout.strip()
 
 
-def _version(name: str) -> str | None:
+def installed_version(name: str) -> str | None:
+    """The version of a package that is installed, or None."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

@@ -7,10 +7,10 @@ import triton
 import triton.language as tl
 
 from engines.kernels.triton.dependent_launch import wait_for_previous
-from engines.kv_cache import FP8, FP8_MAX
+from engines.kv_cache import FP8, FP8_LEAST_SCALE, FP8_MAX
 
 _LARGEST: tl.constexpr = tl.constexpr(FP8_MAX)
-_LEAST_SCALE: tl.constexpr = tl.constexpr(1e-12)
+_LEAST_SCALE: tl.constexpr = tl.constexpr(FP8_LEAST_SCALE)
 
 
 @triton.jit

@@ -10,7 +10,7 @@ import torch
 import triton
 import triton.language as tl
 
-from engines.kernels.base import Heads, Product
+from engines.kernels.base import Heads, Product, values_of
 from engines.kernels.hadamard import levels
 from engines.kernels.triton.dependent_launch import wait_for_previous
 from engines.kernels.triton.hadamard import spread
@@ -177,7 +177,7 @@ def rotate_and_store(
     Returns:
         The queries, `[T, heads, head_dim]`.
     """
-    values = qkv if isinstance(qkv, torch.Tensor) else qkv.values
+    values = values_of(qkv)
     tokens = values.shape[0]
     query = values.new_empty((tokens, heads.num_heads, heads.head_dim))
     half, part, kv_part, warps = _parts(heads, tokens)

@@ -6,7 +6,7 @@ import torch
 import triton
 import triton.language as tl
 
-from engines.kernels.base import Product
+from engines.kernels.base import Product, values_of
 from engines.kernels.triton.dependent_launch import start_next_and_wait
 from engines.kernels.triton.quantise import empty_fp8_rows, fp8_scale, row_block, to_fp8
 from engines.kernels.triton.scaled import operands, scaled
@@ -66,7 +66,7 @@ def swiglu(gate_up: Product, pdl: bool = False) -> torch.Tensor:
     Returns:
         `[T, I]` in the dtype of `gate_up`, or of its values.
     """
-    values = gate_up if isinstance(gate_up, torch.Tensor) else gate_up.values
+    values = values_of(gate_up)
     rows, width = values.shape[0], values.shape[1] // 2
     out = values.new_empty((rows, width))
     grid = (rows, triton.cdiv(width, _BLOCK))
@@ -76,7 +76,7 @@ def swiglu(gate_up: Product, pdl: bool = False) -> torch.Tensor:
 
 def swiglu_fp8(gate_up: Product, pdl: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
     """`quantise_rows` of `swiglu`: float8_e4m3fn `[T, I]`, float32 scales `[T, 1]`."""
-    values = gate_up if isinstance(gate_up, torch.Tensor) else gate_up.values
+    values = values_of(gate_up)
     rows, width = values.shape[0], values.shape[1] // 2
     out, scales = empty_fp8_rows(values, width)
     block, warps = row_block(width)
